@@ -1,0 +1,21 @@
+package log
+
+import "errors"
+
+// What callers branch on. Each is wrapped with what was wanted and what was got.
+var (
+	ErrClosed           = errors.New("log is closed")
+	ErrUnknownTopic     = errors.New("unknown topic")
+	ErrUnknownPartition = errors.New("unknown partition")
+	ErrTopicExists      = errors.New("topic exists already")
+	ErrOffsetOutOfRange = errors.New("offset out of range")
+	ErrFenced           = errors.New("fenced by a newer epoch")
+	ErrReadOnly         = errors.New("log is read-only after a failed write")
+	ErrNoSpace          = errors.New("no space left on disk")
+	ErrLocked           = errors.New("data directory is in use by another process")
+	ErrNewerFormat      = errors.New("data directory has a newer format")
+	ErrTooLarge         = errors.New("too large")
+	ErrInvalidBatch     = errors.New("invalid record batch")
+	// ErrCorrupt marks stored bytes that are not what was written.
+	ErrCorrupt = errors.New("corrupt")
+)

@@ -1,0 +1,186 @@
+package log
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Log is a set of topics, each cut into partitions: the one seam between the
+// engine and what keeps its records. Two kinds exist: the embedded log in a
+// directory (Open), and a Log kept by a Kafka cluster (package log/cluster).
+// Package log/remote reaches the embedded log of another process.
+//
+// Every method may be called from any goroutine. A method that waits ends with
+// ctx.Err() when its context ends; the work itself may then still take effect,
+// as with any request whose answer was lost.
+type Log interface {
+	// ClusterID names this log for ever. State that was built from another
+	// log is recognised by it.
+	ClusterID() string
+
+	// CreateTopic makes a topic. It returns ErrTopicExists if the name is taken.
+	CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error)
+	// Topic describes one topic. It returns ErrUnknownTopic if there is none.
+	Topic(ctx context.Context, name string) (Topic, error)
+	// Topics describes all topics, ordered by name.
+	Topics(ctx context.Context) ([]Topic, error)
+	// AlterTopic changes configs by Kafka's names; a nil value goes back to
+	// the default.
+	AlterTopic(ctx context.Context, name string, configs map[string]*string) (Topic, error)
+	// DeleteTopic removes a topic and its records.
+	DeleteTopic(ctx context.Context, name string) error
+
+	// Bounds tells which offsets of a partition can be read.
+	Bounds(ctx context.Context, tp TopicPartition) (Bounds, error)
+	// OffsetFor returns the offset and timestamp of the first record whose
+	// timestamp is t or later; the end offset and NoTimestamp if there is none.
+	OffsetFor(ctx context.Context, tp TopicPartition, t Timestamp) (Offset, Timestamp, error)
+	// DeleteRecords raises the start offset of a partition to before. Space is
+	// given back in whole segments, later.
+	DeleteRecords(ctx context.Context, tp TopicPartition, before Offset) error
+
+	// OpenReader reads a partition from an offset on.
+	OpenReader(tp TopicPartition, from Offset, opts ReaderOptions) (Reader, error)
+
+	// Append adds encoded record batches (see Builder) to one partition, waits
+	// until they are durable under the sync policy, and returns the offset of
+	// the first record. Base offsets inside batches are overwritten in place;
+	// the caller gets the slice back when Append returns.
+	Append(ctx context.Context, tp TopicPartition, batches []byte) (Offset, error)
+
+	// Fence starts a new epoch for a producer: a Commit of that producer under
+	// any lower epoch fails from now on with ErrFenced.
+	Fence(ctx context.Context, producer string) (Epoch, error)
+
+	// Commit makes all of its writes and offsets durable and visible together,
+	// or none of them. It returns the offset of the first record of each write,
+	// in order. After an error other than ErrFenced or ErrClosed the outcome may
+	// be unknown: the caller forgets its unsaved state and reads it back.
+	Commit(ctx context.Context, c *Commit) ([]Offset, error)
+
+	// Committed returns a group's committed offsets: all of them, or those
+	// asked for. Partitions without one are absent.
+	Committed(ctx context.Context, group string, tps ...TopicPartition) (map[TopicPartition]GroupOffset, error)
+
+	// Join makes the caller a member of a group that shares out the partitions
+	// of some topics, and keeps it one until the Member is closed.
+	Join(ctx context.Context, spec GroupSpec) (Member, error)
+
+	io.Closer
+}
+
+// Commit is one atomic step of a producer.
+type Commit struct {
+	// Producer and Epoch fence the step; an empty Producer is not fenced.
+	Producer string
+	Epoch    Epoch
+
+	// Writes holds at most one entry per partition.
+	Writes []Write
+
+	// Group and Offsets are what was consumed to make this step.
+	Group   string
+	Offsets []GroupOffset
+}
+
+// Write is encoded record batches for one partition. Base offsets inside are
+// overwritten in place when the Commit is made; the slice belongs to the Log
+// until Commit returns.
+type Write struct {
+	TopicPartition
+	Batches []byte
+}
+
+// GroupOffset is the offset that a group reads next from a partition.
+type GroupOffset struct {
+	TopicPartition
+	Offset   Offset
+	Metadata string // free text of the committer, at most 4096 bytes
+}
+
+// GroupSpec is how a member joins a group.
+type GroupSpec struct {
+	Group  string
+	Topics []string
+}
+
+// Member is one member of a group. Its partitions change while it lives.
+type Member interface {
+	// Assignment returns the partitions that are the member's now and a channel
+	// that is closed as soon as they change.
+	Assignment() (tps []TopicPartition, changed <-chan struct{})
+	io.Closer
+}
+
+// Bounds are the offsets of a partition that can be read.
+// Invariant: 0 <= Start <= End.
+type Bounds struct {
+	Start Offset // first record that is kept
+	End   Offset // exclusive: the high watermark, the end of what is durable and visible
+}
+
+// TopicSpec is what a new topic shall be.
+type TopicSpec struct {
+	Name       string
+	Partitions int               // 0: the log's default
+	Configs    map[string]string // by Kafka's names; unknown names are refused
+}
+
+// Topic describes a topic.
+type Topic struct {
+	Name       string
+	ID         TopicID
+	Partitions int
+	Configs    map[string]string // only what differs from the defaults
+	Internal   bool              // made by the log itself, such as the committed offsets
+}
+
+// Reader reads one partition in offset order, at its caller's pace. It is owned
+// by one goroutine.
+type Reader interface {
+	// Poll returns the next records without waiting, or none if the reader
+	// stands at the high watermark. The records and all they point to stop
+	// being valid at the next Poll, Next, Seek or Close. It returns
+	// ErrOffsetOutOfRange if the position lies outside of the bounds.
+	//
+	// A record whose Offset is below the position (the middle of a batch) is
+	// never returned.
+	Poll() ([]Record, error)
+	// Next is Poll that waits for at least one record.
+	Next(ctx context.Context) ([]Record, error)
+	// Position is the offset of the next record to be returned.
+	Position() Offset
+	// End is the high watermark, as last seen.
+	End() Offset
+	// Seek moves the position.
+	Seek(Offset) error
+	io.Closer
+}
+
+// ReaderOptions tune a Reader. The zero value is useful.
+type ReaderOptions struct {
+	// MaxBytes bounds what one Poll reads from the disk, in bytes of encoded
+	// batches; a single larger batch is returned all the same.
+	// Default: 256 KiB.
+	MaxBytes int
+	// Wake, if set, gets a token (never blocking: a full channel is left alone)
+	// when records may have become readable after a Poll that returned none, so
+	// that one goroutine can wait for many readers. Give it a buffer of one.
+	Wake chan<- struct{}
+}
+
+// SyncPolicy says what an acknowledgement means.
+type SyncPolicy struct {
+	Mode  SyncMode
+	Every time.Duration // of SyncInterval
+}
+
+// SyncMode is the kind of a SyncPolicy.
+type SyncMode uint8
+
+const (
+	SyncGroup    SyncMode = iota // acknowledged when synced; syncs are shared
+	SyncInterval                 // acknowledged when written; synced every so often
+	SyncNone                     // acknowledged when written; synced when the OS does
+)
