@@ -1,5 +1,15 @@
 package log
 
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+)
+
+// DefaultBatchBytes is where a Builder closes a batch unless told otherwise. It
+// keeps below Kafka's default max.message.bytes of 1,048,588.
+const DefaultBatchBytes = 1<<20 - 1<<10
+
 // Builder encodes records into Kafka RecordBatch v2 bytes for one partition. It
 // is reused: Reset keeps the buffers. Not for concurrent use.
 //
@@ -8,23 +18,173 @@ package log
 // base offset and leader epoch lie outside of it, so the log sets them without
 // touching the rest.
 type Builder struct {
-	buf []byte
+	// MaxBatchBytes bounds one batch, in bytes, header included. A single
+	// larger record makes a batch of its own. Default: DefaultBatchBytes.
+	MaxBatchBytes int
+
+	buf   []byte
+	total int // records since Reset
+
+	// The open batch, if any: from start to the end of buf.
+	open     bool
+	start    int
+	count    int
+	baseTime Timestamp
+	maxTime  Timestamp
 }
 
 // Append adds one record. Nil key and value are null. The bytes are copied.
 func (b *Builder) Append(t Timestamp, key, value []byte, headers ...Header) {
-	panic("log: Builder.Append is being written")
+	if !b.open {
+		b.begin(t)
+	}
+	offsetDelta := zigzag(int64(b.count))
+	timeDelta := zigzag(int64(t - b.baseTime))
+	size := 1 + varintSize(timeDelta) + varintSize(offsetDelta) + bytesSize(key) + bytesSize(value) + 1
+	if len(headers) > 0 {
+		size += headersSize(headers) - 1
+	}
+	prefix := varintSize(zigzag(int64(size)))
+
+	if b.count > 0 && len(b.buf)-b.start+prefix+size > b.maxBatchBytes() {
+		b.close()
+		b.Append(t, key, value, headers...)
+		return
+	}
+
+	i := len(b.buf)
+	if cap(b.buf)-i < prefix+size {
+		b.buf = slices.Grow(b.buf, prefix+size)
+	}
+	b.buf = b.buf[:i+prefix+size]
+	buf := b.buf
+	i = putUvarint(buf, i, zigzag(int64(size)))
+	buf[i] = 0 // attributes
+	i = putUvarint(buf, i+1, timeDelta)
+	i = putUvarint(buf, i, offsetDelta)
+	i = putBytes(buf, i, key)
+	i = putBytes(buf, i, value)
+	if len(headers) == 0 {
+		buf[i] = 0
+	} else {
+		putHeaders(buf, i, headers)
+	}
+
+	b.count++
+	b.total++
+	if t > b.maxTime {
+		b.maxTime = t
+	}
+}
+
+func (b *Builder) maxBatchBytes() int {
+	if b.MaxBatchBytes > 0 {
+		return b.MaxBatchBytes
+	}
+	return DefaultBatchBytes
+}
+
+// begin opens a batch whose first record has timestamp t.
+func (b *Builder) begin(t Timestamp) {
+	b.open = true
+	b.start = len(b.buf)
+	b.count = 0
+	b.baseTime = t
+	b.maxTime = math.MinInt64
+	b.buf = slices.Grow(b.buf, BatchHeaderSize)[:b.start+BatchHeaderSize]
+}
+
+// close completes the open batch.
+func (b *Builder) close() {
+	batch := b.buf[b.start:]
+	putBatchHeader(batch, &BatchInfo{
+		Size:            len(batch),
+		LastOffsetDelta: int32(b.count - 1),
+		BaseTimestamp:   b.baseTime,
+		MaxTimestamp:    b.maxTime,
+		ProducerID:      -1,
+		ProducerEpoch:   -1,
+		BaseSequence:    -1,
+		Count:           b.count,
+	})
+	sealBatch(batch)
+	b.open = false
+}
+
+// putBatchHeader writes all of a header but its checksum.
+func putBatchHeader(b []byte, info *BatchInfo) {
+	b = b[:BatchHeaderSize]
+	binary.BigEndian.PutUint64(b[batchOffsetPos:], uint64(info.BaseOffset))
+	binary.BigEndian.PutUint32(b[batchLengthPos:], uint32(info.Size-batchFrameSize))
+	binary.BigEndian.PutUint32(b[batchLeaderEpochPos:], uint32(info.LeaderEpoch))
+	b[batchMagicPos] = batchMagic
+	binary.BigEndian.PutUint16(b[batchAttributesPos:], uint16(info.Attributes))
+	binary.BigEndian.PutUint32(b[batchLastDeltaPos:], uint32(info.LastOffsetDelta))
+	binary.BigEndian.PutUint64(b[batchBaseTimePos:], uint64(info.BaseTimestamp))
+	binary.BigEndian.PutUint64(b[batchMaxTimePos:], uint64(info.MaxTimestamp))
+	binary.BigEndian.PutUint64(b[batchProducerPos:], uint64(info.ProducerID))
+	binary.BigEndian.PutUint16(b[batchEpochPos:], uint16(info.ProducerEpoch))
+	binary.BigEndian.PutUint32(b[batchSequencePos:], uint32(info.BaseSequence))
+	binary.BigEndian.PutUint32(b[batchCountPos:], uint32(info.Count))
 }
 
 // Len is the number of records added since the last Reset.
-func (b *Builder) Len() int { return 0 }
+func (b *Builder) Len() int { return b.total }
 
 // Size is the number of bytes that Bytes would return.
 func (b *Builder) Size() int { return len(b.buf) }
 
 // Bytes closes the open batch and returns all batches. They are valid until
 // the next Append or Reset. No records give an empty slice.
-func (b *Builder) Bytes() []byte { return b.buf }
+func (b *Builder) Bytes() []byte {
+	if b.open {
+		b.close()
+	}
+	return b.buf
+}
 
 // Reset forgets the records and keeps the buffer.
-func (b *Builder) Reset() { b.buf = b.buf[:0] }
+func (b *Builder) Reset() {
+	b.buf = b.buf[:0]
+	b.total = 0
+	b.open = false
+}
+
+// bytesSize is what putBytes writes for v.
+func bytesSize(v []byte) int {
+	if v == nil {
+		return 1
+	}
+	return varintSize(zigzag(int64(len(v)))) + len(v)
+}
+
+// putBytes writes the length (-1 for nil) and the bytes of v at b[i:].
+func putBytes(b []byte, i int, v []byte) int {
+	if v == nil {
+		b[i] = 1 // zigzag of -1
+		return i + 1
+	}
+	i = putUvarint(b, i, zigzag(int64(len(v))))
+	return i + copy(b[i:], v)
+}
+
+// headersSize is what putHeaders writes.
+func headersSize(headers []Header) int {
+	n := varintSize(zigzag(int64(len(headers))))
+	for i := range headers {
+		h := &headers[i]
+		n += varintSize(zigzag(int64(len(h.Key)))) + len(h.Key) + bytesSize(h.Value)
+	}
+	return n
+}
+
+func putHeaders(b []byte, i int, headers []Header) int {
+	i = putUvarint(b, i, zigzag(int64(len(headers))))
+	for j := range headers {
+		h := &headers[j]
+		i = putUvarint(b, i, zigzag(int64(len(h.Key))))
+		i += copy(b[i:], h.Key)
+		i = putBytes(b, i, h.Value)
+	}
+	return i
+}

@@ -1,0 +1,51 @@
+package log
+
+import "math/bits"
+
+// Records use the zigzag variable-length integers of Protocol Buffers: seven
+// bits a byte, lowest first, the high bit set on all bytes but the last. The
+// code is our own because a record holds at least five of them, most of one
+// byte: the one-byte case is inlined here and a call in encoding/binary.
+
+const maxVarintBytes = 10 // of 64 bits
+
+func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+// varintSize is the number of bytes that putUvarint writes for u.
+func varintSize(u uint64) int { return (bits.Len64(u|1) + 6) / 7 }
+
+// putUvarint writes u at b[i:] and returns the index after it.
+func putUvarint(b []byte, i int, u uint64) int {
+	for u >= 0x80 {
+		b[i] = byte(u) | 0x80
+		u >>= 7
+		i++
+	}
+	b[i] = byte(u)
+	return i + 1
+}
+
+// uvarint reads an integer at b[i:] and returns the index after it, or -1 if it
+// is cut off or too long.
+func uvarint(b []byte, i int) (uint64, int) {
+	if uint(i) < uint(len(b)) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return uvarintSlow(b, i)
+}
+
+func uvarintSlow(b []byte, i int) (u uint64, next int) {
+	for shift := uint(0); shift < 7*maxVarintBytes; shift += 7 {
+		if uint(i) >= uint(len(b)) {
+			return 0, -1
+		}
+		c := b[i]
+		i++
+		u |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return u, i
+		}
+	}
+	return 0, -1
+}
