@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"math"
+
 	"github.com/gretestream/grete/log"
 )
 
@@ -83,3 +85,6 @@ type UpstreamMark struct {
 	Passed      bool // its end mark of the bounded run RunID was seen
 	RunID       string
 }
+
+// NoWatermark stands for the absence of a watermark.
+const NoWatermark int64 = math.MinInt64

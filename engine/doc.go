@@ -1,0 +1,2 @@
+// Package engine runs jobs in containers.
+package engine
