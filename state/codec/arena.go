@@ -16,7 +16,8 @@ type Arena struct {
 	// BlockBytes is the size of a block. Default: DefaultArenaBlock.
 	BlockBytes int
 
-	free []byte // what is left of the present block; len(free) bytes can be cut
+	free    []byte // what is left of the present block; len(free) bytes can be cut
+	scratch []byte // of decoders, while they unescape a string
 }
 
 // String returns a string with the bytes of b.
