@@ -1,0 +1,144 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gretestream/grete/log"
+)
+
+// Deployment is what the log keeps of a job: one JSON object in the topic
+// grete.jobs, under the job's name as key. The newest one names the current
+// generation; what belongs to older generations is garbage.
+type Deployment struct {
+	// Version of the format. A newer one is refused.
+	Version int `json:"version"`
+	// From is where the generation began to read its inputs: log timestamps from
+	// here on; log.NoTimestamp: the earliest record.
+	From log.Timestamp `json:"from"`
+	// Dropped holds, for a reprocess that drops earlier output, where each output
+	// partition ended when the generation was made current. Their start offsets
+	// are raised to this whenever the job starts, so the wish survives a crash.
+	Dropped []DroppedOutput `json:"dropped,omitempty"`
+	Plan    Plan            `json:"plan"`
+}
+
+// DroppedOutput is where the results of earlier generations end.
+type DroppedOutput struct {
+	Topic     string     `json:"topic"`
+	Partition int32      `json:"partition"`
+	Before    log.Offset `json:"before"`
+}
+
+const deploymentVersion = 1
+
+// Encode returns the record's value.
+func (d *Deployment) Encode() ([]byte, error) {
+	c := *d
+	c.Version = deploymentVersion
+	b, err := json.Marshal(&c)
+	if err != nil {
+		return nil, fmt.Errorf("encode plan of job %q: %w", d.Plan.Job, err)
+	}
+	return b, nil
+}
+
+// DecodeDeployment reads what Encode wrote.
+func DecodeDeployment(b []byte) (*Deployment, error) {
+	var d Deployment
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, fmt.Errorf("decode plan: %w", err)
+	}
+	if d.Version != deploymentVersion {
+		return nil, fmt.Errorf("decode plan of job %q: version %d, want %d: it was written by a newer grete", d.Plan.Job, d.Version, deploymentVersion)
+	}
+	if d.Plan.Job == "" || d.Plan.Generation < 1 {
+		return nil, fmt.Errorf("decode plan: got job %q, generation %d", d.Plan.Job, d.Plan.Generation)
+	}
+	return &d, nil
+}
+
+// Deployments reads all of a log's, by job.
+func Deployments(ctx context.Context, l log.Log) (map[string]*Deployment, error) {
+	all := map[string]*Deployment{}
+	err := scan(ctx, l, log.TopicPartition{Topic: PlansTopic}, func(r *log.Record) error {
+		if r.IsTombstone() {
+			delete(all, string(r.Key))
+			return nil
+		}
+		d, err := DecodeDeployment(r.Value)
+		if err != nil {
+			return fmt.Errorf("record %s of topic %s: %w", r.Offset, PlansTopic, err)
+		}
+		all[string(r.Key)] = d
+		return nil
+	})
+	if errors.Is(err, log.ErrUnknownTopic) {
+		return all, nil
+	}
+	return all, err
+}
+
+// LoadDeployment reads one job's; nil if it was never deployed.
+func LoadDeployment(ctx context.Context, l log.Log, job string) (*Deployment, error) {
+	all, err := Deployments(ctx, l)
+	return all[job], err
+}
+
+// Save makes d the job's current deployment, in one Commit. A deployment equal
+// to the stored one is not written again.
+func (d *Deployment) Save(ctx context.Context, l log.Log, stored *Deployment) error {
+	value, err := d.Encode()
+	if err != nil {
+		return err
+	}
+	if stored != nil {
+		if old, err := stored.Encode(); err == nil && bytes.Equal(old, value) {
+			return nil
+		}
+	}
+	_, err = l.CreateTopic(ctx, log.TopicSpec{Name: PlansTopic, Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}})
+	if err != nil && !errors.Is(err, log.ErrTopicExists) {
+		return fmt.Errorf("create topic %s: %w", PlansTopic, err)
+	}
+	var b log.Builder
+	b.Append(log.TimestampOf(time.Now()), []byte(d.Plan.Job), value)
+	_, err = l.Commit(ctx, &log.Commit{Writes: []log.Write{{TopicPartition: log.TopicPartition{Topic: PlansTopic}, Batches: b.Bytes()}}})
+	if err != nil {
+		return fmt.Errorf("store plan of job %q: %w", d.Plan.Job, err)
+	}
+	return nil
+}
+
+// scan calls f for every record that a partition holds now. The record is valid
+// during the call.
+func scan(ctx context.Context, l log.Log, tp log.TopicPartition, f func(*log.Record) error) error {
+	bounds, err := l.Bounds(ctx, tp)
+	if err != nil {
+		return fmt.Errorf("bounds of %s: %w", tp, err)
+	}
+	if bounds.Start == bounds.End {
+		return nil
+	}
+	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", tp, err)
+	}
+	defer r.Close()
+	for r.Position() < bounds.End {
+		recs, err := r.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)
+		}
+		for i := range recs {
+			if err := f(&recs[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
