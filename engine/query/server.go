@@ -1,0 +1,259 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/gretestream/grete/engine"
+	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/remote"
+)
+
+const (
+	headerTimeout = 10 * time.Second // to send a request's headers
+	idleTimeout   = 2 * time.Minute  // of a kept-alive connection
+	writeTimeout  = 30 * time.Second // for one piece of an answer
+	stopTimeout   = 5 * time.Second  // for answers under way when the server stops
+	maxHeader     = 64 << 10         // bytes
+)
+
+// Options of a Server.
+type Options struct {
+	// Addr is host:port; port 0 takes a free one. Default: 127.0.0.1:0.
+	Addr string
+	// Fallback, if set, is tried when Addr is taken.
+	Fallback string
+	// Insecure allows an address that other machines can reach. There is no
+	// authentication of queries.
+	Insecure bool
+	// Log is served to other processes of this machine that know Token, and
+	// asked where a query waits for a position. Nil: not served.
+	Log   log.Log
+	Token string
+	// Metrics are shown at /metrics, beside those of the process. May be nil.
+	Metrics metrics.Registry
+	// Collectors are shown at /metrics, too.
+	Collectors []prometheus.Collector
+	Logger     hclog.Logger // nil: none
+}
+
+// Server answers over HTTP. It is made by Listen and ends with Close.
+type Server struct {
+	opts     Options
+	logger   hclog.Logger
+	listener net.Listener
+	http     *http.Server
+	mux      *http.ServeMux
+	cancel   context.CancelFunc // ends watches and long polls
+	served   chan struct{}      // closed when the accept loop has ended
+
+	mu   sync.Mutex // guards the field below
+	jobs map[string]engine.Source
+}
+
+// Listen binds the address and answers from then on. Jobs are added with Add.
+func Listen(opts Options) (*Server, error) {
+	if opts.Addr == "" {
+		opts.Addr = "127.0.0.1:0"
+	}
+	if opts.Logger == nil {
+		opts.Logger = hclog.NewNullLogger()
+	}
+	if err := checkAddr(opts.Addr, opts.Insecure); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", opts.Addr)
+	if err != nil && opts.Fallback != "" {
+		l, err = net.Listen("tcp", opts.Fallback)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("serve HTTP at %s: %w", opts.Addr, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		opts: opts, logger: opts.Logger.Named("http"), listener: l, mux: http.NewServeMux(),
+		cancel: cancel, served: make(chan struct{}), jobs: map[string]engine.Source{},
+	}
+	s.routes()
+	s.http = &http.Server{
+		Handler:           s.guard(s.mux),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.logger.Error("HTTP server ended", "err", err)
+		}
+	}()
+	return s, nil
+}
+
+// checkAddr refuses addresses that other machines can reach.
+func checkAddr(addr string, insecure bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("HTTP address %q: want HOST:PORT, such as 127.0.0.1:8080: %w", addr, err)
+	}
+	if insecure || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("HTTP address %q can be reached from other machines and queries are not authenticated: use 127.0.0.1, or --insecure if the network is trusted", addr)
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Add makes a job answerable, in place of one with the same name.
+func (s *Server) Add(src engine.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs[src.Job()] = src
+}
+
+// Remove ends that.
+func (s *Server) Remove(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.jobs, job)
+}
+
+// Handle adds a handler of the caller's, with a pattern of http.ServeMux.
+func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
+
+// Close stops listening, ends watches, and waits a moment for answers under way.
+func (s *Server) Close() error {
+	s.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
+	}
+	<-s.served
+	return err
+}
+
+// sources lists the jobs by name.
+func (s *Server) sources() []engine.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]engine.Source, 0, len(s.jobs))
+	for _, src := range s.jobs {
+		list = append(list, src)
+	}
+	slices.SortFunc(list, func(a, b engine.Source) int { return strings.Compare(a.Job(), b.Job()) })
+	return list
+}
+
+func (s *Server) source(job string) (engine.Source, error) {
+	s.mu.Lock()
+	src := s.jobs[job]
+	s.mu.Unlock()
+	if src != nil {
+		return src, nil
+	}
+	var names []string
+	for _, src := range s.sources() {
+		names = append(names, src.Job())
+	}
+	return nil, fmt.Errorf("job %q: %w: this process runs %s", job, errUnknownJob, list(names))
+}
+
+// guard refuses requests that a web page made a browser send: to a loopback
+// address under a foreign name (DNS rebinding), or from a foreign origin.
+func (s *Server) guard(next http.Handler) http.Handler {
+	if s.opts.Insecure {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
+		}
+		if !isLoopback(host) {
+			writeJSON(w, http.StatusForbidden, map[string]string{
+				"error": fmt.Sprintf("host %q: want 127.0.0.1 or localhost", r.Host)})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) routes() {
+	s.mux.HandleFunc("GET /healthz", s.health)
+	s.mux.HandleFunc("GET /readyz", s.ready)
+	s.mux.HandleFunc("GET /v1/jobs", s.jobList)
+	s.mux.HandleFunc("GET /v1/jobs/{job}", s.job)
+	s.mux.HandleFunc("GET /v1/jobs/{job}/stores", s.stores)
+	s.mux.HandleFunc("GET /v1/jobs/{job}/stores/{store}", s.store)
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]string{
+			"error": fmt.Sprintf("no %s %s: want GET /v1/jobs, /v1/jobs/{job}/stores/{store}, /metrics, /healthz or /readyz", r.Method, r.URL.Path)})
+	})
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		jobCollector{s.sources})
+	if s.opts.Metrics != nil {
+		registry.MustRegister(registryCollector{s.opts.Metrics})
+	}
+	for _, c := range s.opts.Collectors {
+		registry.MustRegister(c)
+	}
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	if s.opts.Log != nil && s.opts.Token != "" {
+		s.mux.Handle(remote.Prefix, remote.Handler(s.opts.Log, s.opts.Token))
+	}
+}
+
+// health is about being alive: 503 only once a job has failed.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	for _, src := range s.sources() {
+		if status := src.Status(); status.State == engine.Failed {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]string{
+				"error": fmt.Sprintf("job %q failed: %v", status.Job, status.Err)})
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// ready is about answering: 503 while a task restores.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	for _, src := range s.sources() {
+		status := src.Status()
+		if !status.Ready() {
+			w.Header().Set("Retry-After", "1")
+			writeJSON(w, http.StatusServiceUnavailable, map[string]string{
+				"error": fmt.Sprintf("job %q is %v", status.Job, status.State)})
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
