@@ -17,12 +17,13 @@ const module = "github.com/gretestream/grete"
 // package that is not listed here has no place yet. Test files may import
 // everything below testOnly as well.
 var layers = map[string][]string{
-	"log":         {},
-	"log/logtest": {"log"},
-	"log/connect": {"log"},
-	"log/remote":  {"log"},
+	"log":          {},
+	"log/logtest":  {"log"},
+	"log/jsonscan": {},
+	"log/connect":  {"log", "log/jsonscan"},
+	"log/remote":   {"log"},
 
-	"state/codec": {},
+	"state/codec": {"log/jsonscan"},
 	"state":       {"log", "state/codec"},
 
 	"operators": {"log", "state", "state/codec"},
