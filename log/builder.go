@@ -143,6 +143,12 @@ func (b *Builder) Bytes() []byte {
 	return b.buf
 }
 
+// Raw returns what has been encoded so far, as Size counts it. Unlike Bytes it
+// leaves the open batch open, so its header is unfinished: it is for a caller
+// that knows where its own keys and values lie, to read them back. They stay
+// where they are until Reset.
+func (b *Builder) Raw() []byte { return b.buf }
+
 // Reset forgets the records and keeps the buffer.
 func (b *Builder) Reset() {
 	b.buf = b.buf[:0]

@@ -1,0 +1,279 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/gretestream/grete/log"
+)
+
+// Spec says which stores a task has and what they mirror.
+type Spec struct {
+	Dir        string // the task's Pebble directory
+	Generation int64  // of the job; a database of another generation is wiped
+	Stores     []StoreSpec
+}
+
+// StoreSpec is one named store.
+type StoreSpec struct {
+	Name      string
+	ID        uint32             // allotted at first deploy, never reused: the key prefix in Pebble; 0xffffffff is reserved
+	Changelog log.TopicPartition // the compacted topic partition that mirrors the store
+}
+
+// DB holds the stores of one task in one Pebble database. It is owned by the
+// task's goroutine; only View may be called from others.
+//
+// The life of an interval: stores are written (Put, Delete, or a Cache that is
+// drained), Freeze cuts the interval off, the task commits its Writes to the
+// log together with its outputs and checkpoint, and Apply moves them into
+// Pebble once they are durable. The next interval runs meanwhile and reads
+// through the frozen one; a View sees only what has been applied. After a
+// Commit that failed, or may have, the DB is closed and opened again.
+type DB struct {
+	opts     Options
+	spec     Spec
+	logger   hclog.Logger
+	counters counters
+	failure  *failure
+
+	pebble     *pebble.DB
+	blockCache *pebble.Cache
+	stores     []*Store // by id
+	sorter     sorter
+
+	cur, frozen, spare        *Changes // at most one of frozen and spare is nil
+	frozenCount, appliedCount uint64
+	sinceFlush                int64 // bytes of changelog
+	lastFlush                 time.Time
+	positionBuf               []byte
+
+	mu     sync.Mutex // guards the fields below
+	idle   sync.Cond  // views has become 0
+	views  int        // open
+	closed bool
+}
+
+// Store returns the named store, or nil.
+func (d *DB) Store(name string) *Store {
+	for _, s := range d.stores {
+		if s.spec.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// newChanges makes the buffers of one interval.
+func (d *DB) newChanges() *Changes {
+	c := &Changes{}
+	for _, s := range d.stores {
+		c.stages = append(c.stages, &stage{store: s})
+	}
+	return c
+}
+
+// setStores makes the stores of the spec.
+func (d *DB) setStores() {
+	for _, spec := range d.spec.Stores {
+		prefix := appendStoreID(nil, spec.ID)
+		d.stores = append(d.stores, &Store{db: d, spec: spec, prefix: prefix, end: prefixEnd(prefix)})
+	}
+	slices.SortFunc(d.stores, func(a, b *Store) int { return cmp.Compare(a.spec.ID, b.spec.ID) })
+	d.cur, d.spare = d.newChanges(), d.newChanges()
+	for i, s := range d.stores {
+		s.cur = d.cur.stages[i]
+	}
+}
+
+// Staged is the number of encoded changelog bytes staged since the last Freeze.
+// What a Cache holds back until Drain is not in it.
+func (d *DB) Staged() int {
+	n := 0
+	for _, g := range d.cur.stages {
+		n += g.builder.Size()
+	}
+	return n
+}
+
+// Freeze ends the interval: it returns what Put and Delete have staged since the
+// last Freeze. At most one frozen interval may be unapplied at a time.
+func (d *DB) Freeze() *Changes {
+	if d.frozen != nil {
+		panic(fmt.Sprintf("state: freeze of interval %d before interval %d was applied", d.frozenCount+1, d.frozenCount))
+	}
+	d.frozen, d.cur, d.spare = d.cur, d.spare, nil
+	for i, s := range d.stores {
+		s.frozen, s.cur = d.frozen.stages[i], d.cur.stages[i]
+	}
+	d.frozenCount++
+	d.frozen.freeze()
+	return d.frozen
+}
+
+// Apply makes a durable interval visible: it writes the changes into Pebble in
+// one batch with their positions. offsets are what log.Commit returned for
+// c.Writes, in order. meta, the task's encoded checkpoint, is stored in the same
+// batch so that a View can say up to where it is true.
+func (d *DB) Apply(c *Changes, offsets []log.Offset, meta []byte) error {
+	if c != d.frozen {
+		panic("state: apply of changes that are not the frozen ones")
+	}
+	if len(offsets) != len(c.writes) {
+		panic(fmt.Sprintf("state: apply got %d offsets for %d writes", len(offsets), len(c.writes)))
+	}
+	if err := d.failure.get(); err != nil {
+		return fmt.Errorf("apply to %s: %w", d.spec.Dir, err)
+	}
+	if err := d.write(c, offsets, meta); err != nil {
+		return fmt.Errorf("apply to %s: %w", d.spec.Dir, err)
+	}
+	for _, s := range d.stores {
+		s.frozen = nil
+	}
+	d.appliedCount++
+	d.counters.changeBytes.Inc(int64(c.size))
+	d.sinceFlush += int64(c.size)
+	c.reset()
+	d.frozen, d.spare = nil, c
+	return d.maybeFlush()
+}
+
+// write puts an interval, its positions and the meta record into Pebble.
+func (d *DB) write(c *Changes, offsets []log.Offset, meta []byte) error {
+	now := log.TimestampOf(d.opts.Now())
+	b := d.pebble.NewBatchWithSize(c.size + 64*(len(c.stages)+1) + len(meta))
+	defer b.Close()
+	next := 0
+	for _, g := range c.stages {
+		if len(g.list) > 0 {
+			g.store.pos.offset = offsets[next] + log.Offset(g.builder.Len())
+			next++
+			if err := g.writeTo(b); err != nil {
+				return err
+			}
+			d.counters.changes.Inc(int64(len(g.list)))
+		}
+		// The task is the only writer of its changelogs, so each store stands at
+		// the end of its own, changed or not.
+		g.store.pos.at = now
+		if err := d.writePosition(b, g.store); err != nil {
+			return err
+		}
+	}
+	if err := b.Set(metaKey, meta, nil); err != nil {
+		return err
+	}
+	return d.pebble.Apply(b, pebble.NoSync)
+}
+
+// writeTo adds the changes to a batch, in key order: Pebble's memtable takes
+// neighbours four times as fast as keys in disorder.
+func (g *stage) writeTo(b *pebble.Batch) error {
+	raw, prefix := g.builder.Raw(), g.store.prefix
+	for _, i := range g.sorted() {
+		ch := &g.list[i]
+		n := len(prefix) + int(ch.keyLen)
+		if ch.valueLen < 0 {
+			op := b.DeleteDeferred(n)
+			copy(op.Key[copy(op.Key, prefix):], ch.keyIn(raw))
+			if err := op.Finish(); err != nil {
+				return err
+			}
+			continue
+		}
+		op := b.SetDeferred(n, int(ch.valueLen))
+		copy(op.Key[copy(op.Key, prefix):], ch.keyIn(raw))
+		copy(op.Value, ch.valueIn(raw))
+		if err := op.Finish(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *DB) writePosition(b *pebble.Batch, s *Store) error {
+	d.positionBuf = s.pos.appendTo(d.positionBuf[:0])
+	return b.Set(positionKey(s.spec.ID), d.positionBuf, nil)
+}
+
+// maybeFlush starts a flush if one is due. It does not wait for it.
+func (d *DB) maybeFlush() error {
+	now := d.opts.Now()
+	if d.sinceFlush < d.opts.FlushBytes && now.Sub(d.lastFlush) < d.opts.FlushEvery {
+		return nil
+	}
+	d.sinceFlush, d.lastFlush = 0, now
+	d.counters.flushes.Inc(1)
+	if _, err := d.pebble.AsyncFlush(); err != nil {
+		return fmt.Errorf("flush %s: %w", d.spec.Dir, err)
+	}
+	return nil
+}
+
+// SetMeta replaces what View.Meta returns, without an interval: after Open, when
+// the task has read its checkpoint.
+func (d *DB) SetMeta(meta []byte) error {
+	if err := d.pebble.Set(metaKey, meta, pebble.NoSync); err != nil {
+		return fmt.Errorf("set meta of %s: %w", d.spec.Dir, err)
+	}
+	return nil
+}
+
+// Frozen counts the intervals frozen since Open, Applied those applied.
+func (d *DB) Frozen() uint64  { return d.frozenCount }
+func (d *DB) Applied() uint64 { return d.appliedCount }
+
+// readError marks the database as failed if what was read is damaged, so that
+// Close wipes it and the next Open restores it from the changelogs.
+func (d *DB) readError(err error) error {
+	if errors.Is(err, pebble.ErrCorruption) {
+		d.failure.fatal(err)
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return err
+}
+
+// Close flushes Pebble and closes it. It waits for open Views to be closed.
+// What has not been applied is forgotten. A DB that failed is removed from the
+// disk, to be restored by the next Open.
+func (d *DB) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return ErrClosed
+	}
+	d.closed = true
+	for d.views > 0 {
+		d.idle.Wait()
+	}
+	d.mu.Unlock()
+
+	var errs []error
+	if d.failure.get() == nil {
+		errs = append(errs, d.pebble.Flush())
+	}
+	errs = append(errs, d.pebble.Close())
+	d.releaseCache()
+	if d.failure.get() != nil {
+		errs = append(errs, d.opts.FS.RemoveAll(d.spec.Dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close %s: %w", d.spec.Dir, err)
+	}
+	return nil
+}
+
+// releaseCache gives back a block cache of our own.
+func (d *DB) releaseCache() {
+	if d.opts.BlockCache == nil && d.blockCache != nil {
+		d.blockCache.Unref()
+	}
+}
