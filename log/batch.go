@@ -196,3 +196,10 @@ func setBatchOffset(b []byte, base Offset, leaderEpoch int32) {
 func sealBatch(b []byte) {
 	binary.BigEndian.PutUint32(b[batchCRCPos:], crc32.Checksum(b[batchAttributesPos:], castagnoli))
 }
+
+// stampBatch gives all records of a batch the time of the append.
+func stampBatch(b []byte, now Timestamp) {
+	b[batchAttributesPos+1] |= attrAppendTime
+	binary.BigEndian.PutUint64(b[batchMaxTimePos:], uint64(now))
+	sealBatch(b)
+}

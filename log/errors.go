@@ -1,6 +1,10 @@
 package log
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/cockroachdb/errors/oserror"
+)
 
 // What callers branch on. Each is wrapped with what was wanted and what was got.
 var (
@@ -16,6 +20,11 @@ var (
 	ErrNewerFormat      = errors.New("data directory has a newer format")
 	ErrTooLarge         = errors.New("too large")
 	ErrInvalidBatch     = errors.New("invalid record batch")
+	ErrInvalidTopic     = errors.New("invalid topic name")
+	ErrInvalidConfig    = errors.New("invalid topic config")
 	// ErrCorrupt marks stored bytes that are not what was written.
 	ErrCorrupt = errors.New("corrupt")
 )
+
+// isNotExist tells whether a file was not there.
+func isNotExist(err error) bool { return oserror.IsNotExist(err) }

@@ -1,0 +1,163 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// checkpoint syncs what the segments hold and gives up the journal files that
+// vouched for it. Order is everything here:
+//
+//  1. every segment that was written to is synced,
+//  2. then the directory of every new file,
+//  3. then the recovery points are made durable in the meta,
+//  4. and only then is a journal file used again.
+func (l *Embedded) checkpoint() error {
+	l.checkpointMu.Lock()
+	defer l.checkpointMu.Unlock()
+	if l.failure.Load() != nil {
+		return nil // the journal is what is left
+	}
+	work, applied := l.collectDirty()
+	if len(work) == 0 && applied == l.safeSequence {
+		return nil
+	}
+	if err := l.syncDirty(work); err != nil {
+		l.fail(err)
+		return err
+	}
+	l.metaMu.Lock()
+	for i := range work {
+		work[i].p.safe = work[i].safe
+	}
+	l.safeSequence = applied
+	l.metaMu.Unlock()
+	if err := l.storeMeta(*l.topics.Load()); err != nil {
+		return err
+	}
+	l.m.checkpoints.Inc(1)
+	return l.journal.release(applied)
+}
+
+// dirtyPartition is what a checkpoint has to sync of a partition, and how far
+// the partition is safe then.
+type dirtyPartition struct {
+	p        *partition
+	segments []*segment
+	newDir   bool
+	newFiles bool
+	safe     metaPartition
+}
+
+// collectDirty takes down what was written since the last checkpoint.
+func (l *Embedded) collectDirty() ([]dirtyPartition, uint64) {
+	l.applyMu.Lock()
+	defer l.applyMu.Unlock()
+	var work []dirtyPartition
+	_ = l.eachPartition(func(p *partition) error {
+		if len(p.dirty) > 0 || p.newDir || p.newFiles {
+			work = append(work, dirtyPartition{p, p.dirty, p.newDir, p.newFiles, p.describe()})
+			p.dirty, p.newDir, p.newFiles = nil, false, false
+		}
+		return nil
+	})
+	return work, l.applied
+}
+
+// describe is the meta of a partition as of now. The caller is the applier.
+func (p *partition) describe() metaPartition {
+	mp := metaPartition{Recovery: Offset(p.hw.Load()), Position: p.written}
+	for _, s := range *p.segments.Load() {
+		s.mu.RLock()
+		mp.Segments = append(mp.Segments, metaSegment{Base: s.base, Bytes: s.size.Load(), MaxTime: s.maxTime, AppendTime: s.lastTime, FirstTime: s.firstTime})
+		s.mu.RUnlock()
+	}
+	return mp
+}
+
+func (l *Embedded) syncDirty(work []dirtyPartition) error {
+	topicsDir := false
+	for _, w := range work {
+		for _, s := range w.segments {
+			if s.file == nil {
+				continue
+			}
+			if err := s.file.SyncData(); err != nil {
+				return fmt.Errorf("sync segment %s: %w", s.logName(), err)
+			}
+		}
+		if w.newFiles || w.newDir {
+			if err := syncDir(l.fs, w.p.dir); err != nil {
+				return err
+			}
+		}
+		topicsDir = topicsDir || w.newDir
+		if err := l.closeSealed(w); err != nil {
+			return err
+		}
+	}
+	if topicsDir {
+		return syncDir(l.fs, l.fs.PathJoin(l.dir, topicsDirName))
+	}
+	return nil
+}
+
+// closeSealed closes the files of segments that are sealed and synced.
+func (l *Embedded) closeSealed(w dirtyPartition) error {
+	last := w.p.last()
+	for _, s := range w.segments {
+		if s == last || s.file == nil {
+			continue
+		}
+		// The applier never touches a sealed segment again.
+		if err := s.file.Close(); err != nil {
+			return fmt.Errorf("close segment %s: %w", s.logName(), err)
+		}
+		s.file = nil
+	}
+	return nil
+}
+
+// storeMeta makes the meta durable with these topics.
+func (l *Embedded) storeMeta(topics map[string]*topic) error {
+	l.metaMu.Lock()
+	defer l.metaMu.Unlock()
+	m := meta{
+		ClusterID: l.clusterID, Boot: l.boot, LeaderEpoch: l.leaderEpoch,
+		Journal: l.journal.first, Sequence: l.safeSequence,
+		Topics: make([]metaTopic, 0, len(topics)),
+	}
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		t := topics[name]
+		mt := metaTopic{Name: name, ID: t.id, Internal: t.internal, Configs: t.settings.Load().configs}
+		for _, p := range t.parts {
+			mp := p.safe
+			// A start above the recovery point is in the journal still.
+			mp.Start = min(Offset(p.start.Load()), mp.Recovery)
+			mt.Partitions = append(mt.Partitions, mp)
+		}
+		m.Topics = append(m.Topics, mt)
+	}
+	return m.store(l.fs, l.dir)
+}
+
+// journalRolled asks for a checkpoint, or makes it when too much waits for one.
+// The caller holds the token, so nothing is appended meanwhile.
+func (l *Embedded) journalRolled() {
+	if l.opts.MaintainEvery < 0 {
+		return
+	}
+	if l.journal.waiting() <= maxJournals {
+		select {
+		case l.kick <- struct{}{}:
+		default:
+		}
+		return
+	}
+	l.m.stalls.Inc(1)
+	if err := l.checkpoint(); err != nil && !errors.Is(err, ErrReadOnly) {
+		l.logger.Error("the journal cannot be emptied", "err", err)
+	}
+}

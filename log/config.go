@@ -1,0 +1,157 @@
+package log
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// topicConfig is what a topic's configs come to.
+type topicConfig struct {
+	segmentBytes    int64
+	segmentMs       int64 // a segment older than this is sealed by the next append
+	retentionMs     int64 // -1: for ever
+	retentionBytes  int64 // -1: no bound
+	compact         bool
+	delete          bool
+	tombstoneMs     int64 // how long compaction keeps tombstones
+	minLagMs        int64 // records younger than this are not compacted
+	dirtyRatio      float64
+	maxMessageBytes int64
+	indexBytes      int64
+	appendTime      bool
+}
+
+// configDef is one config by Kafka's name. Those without a field are accepted,
+// as Kafka tools set them, kept and shown, and change nothing here: there is
+// one replica, and durability is the log's sync policy.
+type configDef struct {
+	name  string
+	check func(value string) error
+	apply func(c *topicConfig, value string)
+}
+
+// maxTime bounds durations in milliseconds, to be added to times without overflow.
+const maxTimeMs = int64(math.MaxInt64) / 4
+
+var configDefs = []configDef{
+	{"cleanup.policy", oneOf("delete", "compact", "compact,delete", "delete,compact"), func(c *topicConfig, v string) {
+		c.compact = strings.Contains(v, "compact")
+		c.delete = strings.Contains(v, "delete")
+	}},
+	{"compression.type", oneOf("producer"), nil},
+	intConfig("delete.retention.ms", 0, maxTimeMs, func(c *topicConfig) *int64 { return &c.tombstoneMs }),
+	intConfig("file.delete.delay.ms", 0, maxTimeMs, nil),
+	intConfig("flush.messages", 1, math.MaxInt64, nil),
+	intConfig("flush.ms", 0, math.MaxInt64, nil),
+	intConfig("index.interval.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.indexBytes }),
+	intConfig("max.compaction.lag.ms", 1, math.MaxInt64, nil),
+	intConfig("max.message.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.maxMessageBytes }),
+	{"message.downconversion.enable", oneOf("true", "false"), nil},
+	{"message.format.version", func(string) error { return nil }, nil},
+	intConfig("message.timestamp.after.max.ms", 0, math.MaxInt64, nil),
+	intConfig("message.timestamp.before.max.ms", 0, math.MaxInt64, nil),
+	intConfig("message.timestamp.difference.max.ms", 0, math.MaxInt64, nil),
+	{"message.timestamp.type", oneOf("CreateTime", "LogAppendTime"), func(c *topicConfig, v string) { c.appendTime = v == "LogAppendTime" }},
+	{"min.cleanable.dirty.ratio", checkRatio, func(c *topicConfig, v string) { c.dirtyRatio, _ = strconv.ParseFloat(v, 64) }},
+	intConfig("min.compaction.lag.ms", 0, maxTimeMs, func(c *topicConfig) *int64 { return &c.minLagMs }),
+	intConfig("min.insync.replicas", 1, math.MaxInt32, nil),
+	{"preallocate", oneOf("true", "false"), nil},
+	intConfig("retention.bytes", -1, math.MaxInt64, func(c *topicConfig) *int64 { return &c.retentionBytes }),
+	intConfig("retention.ms", -1, maxTimeMs, func(c *topicConfig) *int64 { return &c.retentionMs }),
+	intConfig("segment.bytes", 1<<10, math.MaxInt32, func(c *topicConfig) *int64 { return &c.segmentBytes }),
+	intConfig("segment.index.bytes", 4, math.MaxInt32, nil),
+	intConfig("segment.jitter.ms", 0, math.MaxInt64, nil),
+	intConfig("segment.ms", 1, maxTimeMs, func(c *topicConfig) *int64 { return &c.segmentMs }),
+	{"unclean.leader.election.enable", oneOf("true", "false"), nil},
+}
+
+// defaultConfig is what holds for a topic without configs.
+func defaultConfig(o *Options) topicConfig {
+	return topicConfig{
+		segmentBytes:    o.SegmentBytes,
+		segmentMs:       (7 * 24 * time.Hour).Milliseconds(),
+		retentionMs:     -1,
+		retentionBytes:  -1,
+		delete:          true,
+		tombstoneMs:     (24 * time.Hour).Milliseconds(),
+		dirtyRatio:      0.5,
+		maxMessageBytes: 1<<20 + 12, // Kafka's default
+		indexBytes:      4096,
+	}
+}
+
+// resolveConfig reads a topic's configs. It reports all mistakes by name.
+func resolveConfig(o *Options, configs map[string]string) (topicConfig, error) {
+	c := defaultConfig(o)
+	var errs []string
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		i := slices.IndexFunc(configDefs, func(d configDef) bool { return d.name == name })
+		if i < 0 {
+			errs = append(errs, fmt.Sprintf("unknown config %q", name))
+			continue
+		}
+		d, value := configDefs[i], configs[name]
+		if err := d.check(value); err != nil {
+			errs = append(errs, fmt.Sprintf("config %s: %v", name, err))
+		} else if d.apply != nil {
+			d.apply(&c, value)
+		}
+	}
+	if len(errs) > 0 {
+		return c, fmt.Errorf("%w: %s", ErrInvalidConfig, strings.Join(errs, "; "))
+	}
+	return c, nil
+}
+
+func intConfig(name string, lo, hi int64, field func(*topicConfig) *int64) configDef {
+	d := configDef{name: name, check: func(v string) error {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < lo || n > hi {
+			return fmt.Errorf("%q, want a number from %d to %d", v, lo, hi)
+		}
+		return nil
+	}}
+	if field != nil {
+		d.apply = func(c *topicConfig, v string) { *field(c), _ = strconv.ParseInt(v, 10, 64) }
+	}
+	return d
+}
+
+func oneOf(values ...string) func(string) error {
+	return func(v string) error {
+		if slices.Contains(values, v) {
+			return nil
+		}
+		return fmt.Errorf("%q, want %s", v, strings.Join(values, " or "))
+	}
+}
+
+func checkRatio(v string) error {
+	if f, err := strconv.ParseFloat(v, 64); err != nil || !(f >= 0 && f <= 1) {
+		return fmt.Errorf("%q, want a number from 0 to 1", v)
+	}
+	return nil
+}
+
+const (
+	maxTopicName  = 249
+	maxPartitions = 10_000
+)
+
+// CheckTopicName tells whether a topic may have this name, by Kafka's rule.
+func CheckTopicName(name string) error {
+	ok := name != "" && name != "." && name != ".." && len(name) <= maxTopicName
+	for i := 0; ok && i < len(name); i++ {
+		c := name[i]
+		ok = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
+	}
+	if !ok {
+		return fmt.Errorf("%w %q, want 1 to %d of a-z A-Z 0-9 . _ - and not . or ..", ErrInvalidTopic, name, maxTopicName)
+	}
+	return nil
+}

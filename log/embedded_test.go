@@ -1,0 +1,298 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/vfs"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memFS is a file system in memory.
+type memFS struct{ vfs.FS }
+
+func newMemFS() memFS { return memFS{vfs.NewMem()} }
+
+func (fs memFS) Truncate(name string, size int64) error {
+	data, err := readFile(fs, name)
+	if err != nil {
+		return err
+	}
+	return writeFile(fs, name, data[:size], false)
+}
+
+// testOptions are for a small log without background work.
+func testOptions(fs FS) Options {
+	return Options{FS: fs, MaintainEvery: -1, BallastBytes: -1, DefaultPartitions: 2}
+}
+
+func mustOpen(t testing.TB, dir string, opts Options) *Embedded {
+	t.Helper()
+	l, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func mustCreate(t testing.TB, l Log, name string, partitions int, configs ...string) {
+	t.Helper()
+	spec := TopicSpec{Name: name, Partitions: partitions, Configs: map[string]string{}}
+	for i := 0; i < len(configs); i += 2 {
+		spec.Configs[configs[i]] = configs[i+1]
+	}
+	if _, err := l.CreateTopic(context.Background(), spec); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// value is the value of the n-th record of a test.
+func value(n int) []byte { return fmt.Appendf(nil, "value %d", n) }
+
+// mustAppend appends records n to n+count-1.
+func mustAppend(t testing.TB, l Log, tp TopicPartition, n, count int) Offset {
+	t.Helper()
+	var recs []Record
+	for i := range count {
+		recs = append(recs, Record{Timestamp: Timestamp(1000 * (n + i)), Key: fmt.Appendf(nil, "key %d", n+i), Value: value(n + i)})
+	}
+	off, err := AppendRecords(context.Background(), l, tp, recs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return off
+}
+
+// readAll returns everything from an offset on, copied.
+func readAll(t testing.TB, l Log, tp TopicPartition, from Offset) []Record {
+	t.Helper()
+	r, err := l.OpenReader(tp, from, ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var all []Record
+	for {
+		recs, err := r.Poll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(recs) == 0 {
+			return all
+		}
+		for _, rec := range recs {
+			rec.Key = append([]byte(nil), rec.Key...)
+			rec.Value = append([]byte(nil), rec.Value...)
+			all = append(all, rec)
+		}
+	}
+}
+
+// checkValues wants records from..to-1, in order, with consecutive offsets.
+func checkValues(t testing.TB, recs []Record, from, to int) {
+	t.Helper()
+	if len(recs) != to-from {
+		t.Fatalf("got %d records, want %d", len(recs), to-from)
+	}
+	for i, r := range recs {
+		if r.Offset != Offset(from+i) || string(r.Value) != string(value(from+i)) {
+			t.Fatalf("got %d %q, want %d %q", r.Offset, r.Value, from+i, value(from+i))
+		}
+	}
+}
+
+func TestAppendAndRead(t *testing.T) {
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	mustCreate(t, l, "a", 2, "segment.bytes", "2000")
+	tp := TopicPartition{"a", 1}
+	for i := range 50 {
+		if off := mustAppend(t, l, tp, 3*i, 3); off != Offset(3*i) {
+			t.Fatalf("got offset %d, want %d", off, 3*i)
+		}
+	}
+	checkValues(t, readAll(t, l, tp, 0), 0, 150)
+	for from := range 150 {
+		checkValues(t, readAll(t, l, tp, Offset(from)), from, 150)
+	}
+	if n := len(*l.mustPartition(t, tp).segments.Load()); n < 3 {
+		t.Errorf("got %d segments, want several", n)
+	}
+
+	// Again after a clean end and after a crash.
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, "data", testOptions(fs))
+	checkValues(t, readAll(t, l, tp, 0), 0, 150)
+	mustAppend(t, l, tp, 150, 10)
+	checkValues(t, readAll(t, l, tp, 100), 100, 160)
+}
+
+func (l *Embedded) mustPartition(t testing.TB, tp TopicPartition) *partition {
+	t.Helper()
+	p, err := l.partition(tp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestCommit(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	mustCreate(t, l, "a", 2)
+	epoch, err := l.Fence(ctx, "task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b0, b1 Builder
+	b0.Append(1, nil, value(0))
+	b1.Append(1, nil, value(0))
+	b1.Append(1, nil, value(1))
+	c := &Commit{Producer: "task", Epoch: epoch, Writes: []Write{{TopicPartition{"a", 0}, b0.Bytes()}, {TopicPartition{"a", 1}, b1.Bytes()}},
+		Group: "g", Offsets: []GroupOffset{{TopicPartition{"a", 0}, 7, "note"}}}
+	offs, err := l.Commit(ctx, c)
+	if err != nil || len(offs) != 2 {
+		t.Fatal(offs, err)
+	}
+	if _, err := l.Fence(ctx, "task"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Commit(ctx, c); !errors.Is(err, ErrFenced) {
+		t.Errorf("got %v, want ErrFenced", err)
+	}
+	check := func() {
+		t.Helper()
+		checkValues(t, readAll(t, l, TopicPartition{"a", 0}, 0), 0, 1)
+		checkValues(t, readAll(t, l, TopicPartition{"a", 1}, 0), 0, 2)
+		got, err := l.Committed(ctx, "g")
+		if err != nil || len(got) != 1 || got[TopicPartition{"a", 0}] != c.Offsets[0] {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+	check()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, "data", testOptions(fs))
+	check()
+	if _, err := l.Commit(ctx, c); !errors.Is(err, ErrFenced) {
+		t.Errorf("after a restart: got %v, want ErrFenced", err)
+	}
+	next, err := l.Fence(ctx, "task")
+	if err != nil || next <= epoch {
+		t.Errorf("got epoch %d, %v, want above %d", next, err, epoch)
+	}
+}
+
+// Many goroutines share syncs; every record is there once, in each one's order.
+func TestConcurrentAppends(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), Options{JournalBytes: 64 << 10, MaintainEvery: time.Hour, BallastBytes: -1})
+	mustCreate(t, l, "a", 1, "segment.bytes", "20000")
+	tp := TopicPartition{"a", 0}
+	const workers, each = 16, 200
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				if _, err := AppendRecords(context.Background(), l, tp, Record{Key: []byte{byte(w)}, Value: []byte{byte(i)}}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var seen [workers]int
+	r, err := l.OpenReader(tp, 0, ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for n := 0; n < workers*each; {
+		recs, err := r.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range recs {
+			if w := rec.Key[0]; int(rec.Value[0]) != seen[w] || rec.Offset != Offset(n) {
+				t.Fatalf("got record %d of worker %d at %d, want %d", rec.Value[0], w, rec.Offset, seen[w])
+			} else {
+				seen[w]++
+			}
+			n++
+		}
+	}
+	wg.Wait()
+	if n := l.m.syncs.Count(); n > workers*each {
+		t.Errorf("got %d syncs", n)
+	}
+}
+
+func benchmarkAppend(b *testing.B, opts Options) {
+	l := mustOpen(b, b.TempDir(), opts)
+	mustCreate(b, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	var bl Builder
+	key, val := []byte("0123456789"), make([]byte, 90)
+	const n = 1000
+	for i := range n {
+		bl.Append(Timestamp(i), key, val)
+	}
+	run := bl.Bytes()
+	b.SetBytes(int64(len(run)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.Append(context.Background(), tp, run); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+}
+
+func BenchmarkAppend(b *testing.B)     { benchmarkAppend(b, Options{}) }
+func BenchmarkAppendNone(b *testing.B) { benchmarkAppend(b, Options{Sync: SyncPolicy{Mode: SyncNone}}) }
+
+func BenchmarkRead(b *testing.B) {
+	l := mustOpen(b, b.TempDir(), Options{})
+	mustCreate(b, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	var bl Builder
+	key, val := []byte("0123456789"), make([]byte, 90)
+	const n, batches = 1000, 200
+	for i := range n {
+		bl.Append(Timestamp(i), key, val)
+	}
+	for range batches {
+		if _, err := l.Append(context.Background(), tp, bl.Bytes()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r, err := l.OpenReader(tp, 0, ReaderOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	read := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		recs, err := r.Poll()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if read += len(recs); len(recs) == 0 {
+			if err := r.Seek(0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(read), "ns/record")
+}

@@ -1,0 +1,259 @@
+package log
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Committed offsets are records of the internal topic __consumer_offsets, in
+// Kafka's form, written in the same journal entry as the step that they belong
+// to; memory holds the last of each.
+//
+//	key    2  version 1          value  2  version 3
+//	       2+ group                     8  offset
+//	       2+ topic                     4  leader epoch, -1
+//	       4  partition                 2+ metadata
+//	                                    8  commit time
+//
+// Strings have two bytes of length. A null value forgets the offset.
+const (
+	offsetsTopic        = "__consumer_offsets"
+	offsetsKeyVersion   = 1
+	offsetsValueVersion = 3
+	maxOffsetMetadata   = 4096
+)
+
+// groupOffsets are the committed offsets of all groups.
+type groupOffsets struct {
+	part *partition // of the internal topic; set on open
+
+	mu     sync.RWMutex // guards groups
+	groups map[string]map[TopicPartition]GroupOffset
+}
+
+// apply takes in what has been committed.
+func (g *groupOffsets) apply(group string, offsets []GroupOffset) {
+	if len(offsets) == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.groups[group]
+	if m == nil {
+		m = map[TopicPartition]GroupOffset{}
+		g.groups[group] = m
+	}
+	for _, o := range offsets {
+		if o.Offset < 0 {
+			delete(m, o.TopicPartition)
+		} else {
+			m[o.TopicPartition] = o
+		}
+	}
+	if len(m) == 0 {
+		delete(g.groups, group)
+	}
+}
+
+// offsetsPart adds the records of committed offsets to an entry, built in b.
+func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []GroupOffset) error {
+	if group == "" {
+		return errors.New("offsets without a group")
+	}
+	b.Reset()
+	var key, value []byte
+	for i := range offsets {
+		o := &offsets[i]
+		if len(o.Metadata) > maxOffsetMetadata {
+			return fmt.Errorf("%w: metadata of %d bytes with the offset of %s, want at most %d", ErrTooLarge, len(o.Metadata), o.TopicPartition, maxOffsetMetadata)
+		}
+		if len(group) > 1<<15-1 || len(o.Topic) > 1<<15-1 {
+			return fmt.Errorf("%w: group or topic name", ErrTooLarge)
+		}
+		key = appendOffsetKey(key[:0], group, o.TopicPartition)
+		if o.Offset < 0 {
+			b.Append(en.time, key, nil)
+			continue
+		}
+		value = appendOffsetValue(value[:0], o, en.time)
+		b.Append(en.time, key, value)
+	}
+	en.parts = append(en.parts, part{})
+	pt := &en.parts[len(en.parts)-1]
+	if err := l.checkWrite(pt, l.offsets.part, b.Bytes(), en.time); err != nil {
+		return fmt.Errorf("write to %s: %w", offsetsTopic, err)
+	}
+	pt.group, pt.offsets = group, offsets
+	return nil
+}
+
+func appendOffsetKey(dst []byte, group string, tp TopicPartition) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, offsetsKeyVersion)
+	dst = appendString(dst, group)
+	dst = appendString(dst, tp.Topic)
+	return binary.BigEndian.AppendUint32(dst, uint32(tp.Partition))
+}
+
+func appendOffsetValue(dst []byte, o *GroupOffset, now Timestamp) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, offsetsValueVersion)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Offset))
+	dst = binary.BigEndian.AppendUint32(dst, 0xffffffff)
+	dst = appendString(dst, o.Metadata)
+	return binary.BigEndian.AppendUint64(dst, uint64(now))
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(s)))
+	return append(dst, s...)
+}
+
+// fields reads big-endian fields off the front of b. After a mistake bad stays
+// set and all is zero.
+type fields struct {
+	b   []byte
+	bad bool
+}
+
+func (f *fields) take(n int) []byte {
+	if f.bad || len(f.b) < n {
+		f.bad = true
+		return make([]byte, n)
+	}
+	v := f.b[:n]
+	f.b = f.b[n:]
+	return v
+}
+
+func (f *fields) int16() int   { return int(int16(binary.BigEndian.Uint16(f.take(2)))) }
+func (f *fields) int32() int32 { return int32(binary.BigEndian.Uint32(f.take(4))) }
+func (f *fields) int64() int64 { return int64(binary.BigEndian.Uint64(f.take(8))) }
+
+func (f *fields) string() string {
+	n := f.int16()
+	if n < 0 {
+		f.bad = true
+		return ""
+	}
+	return string(f.take(n))
+}
+
+// decodeOffset reads a record of the internal topic. Keys of other versions
+// belong to other things that Kafka keeps there.
+func decodeOffset(r *Record) (group string, o GroupOffset, ok bool) {
+	k := fields{b: r.Key}
+	if k.int16() > offsetsKeyVersion {
+		return "", o, false
+	}
+	group = k.string()
+	o.Topic = k.string()
+	o.Partition = k.int32()
+	if k.bad {
+		return "", o, false
+	}
+	if r.IsTombstone() {
+		o.Offset = -1
+		return group, o, true
+	}
+	v := fields{b: r.Value}
+	version := v.int16()
+	o.Offset = Offset(v.int64())
+	if version >= 3 {
+		v.int32()
+	}
+	o.Metadata = v.string()
+	return group, o, !v.bad
+}
+
+// loadOffsets makes the internal topic if there is none, and reads it.
+func (l *Embedded) loadOffsets() error {
+	l.offsets.groups = map[string]map[TopicPartition]GroupOffset{}
+	t, ok := (*l.topics.Load())[offsetsTopic]
+	if !ok {
+		var err error
+		t, err = l.createTopic(TopicSpec{Name: offsetsTopic, Partitions: 1, Configs: map[string]string{
+			"cleanup.policy": "compact", "segment.bytes": "16777216",
+		}}, true)
+		if err != nil {
+			return fmt.Errorf("create %s: %w", offsetsTopic, err)
+		}
+	}
+	l.offsets.part = t.parts[0]
+	b := t.parts[0].bounds()
+	if b.Start == b.End {
+		return nil
+	}
+	r, err := l.OpenReader(t.parts[0].tp, b.Start, ReaderOptions{})
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for r.Position() < b.End {
+		recs, err := r.Poll()
+		if err != nil {
+			return fmt.Errorf("load committed offsets: %w", err)
+		}
+		for i := range recs {
+			if group, o, ok := decodeOffset(&recs[i]); ok {
+				l.offsets.apply(group, []GroupOffset{o})
+			}
+		}
+		if len(recs) == 0 && r.Position() < b.End {
+			return fmt.Errorf("load committed offsets: %w: nothing at %d, want records up to %d", io.ErrUnexpectedEOF, r.Position(), b.End)
+		}
+	}
+	return nil
+}
+
+// Committed implements Log.
+func (l *Embedded) Committed(ctx context.Context, group string, tps ...TopicPartition) (map[TopicPartition]GroupOffset, error) {
+	l.offsets.mu.RLock()
+	defer l.offsets.mu.RUnlock()
+	m := l.offsets.groups[group]
+	found := make(map[TopicPartition]GroupOffset, len(m))
+	if len(tps) == 0 {
+		for tp, o := range m {
+			found[tp] = o
+		}
+	}
+	for _, tp := range tps {
+		if o, ok := m[tp]; ok {
+			found[tp] = o
+		}
+	}
+	return found, ctx.Err()
+}
+
+// Groups returns the names of all groups that have committed offsets.
+func (l *Embedded) Groups() []string {
+	l.offsets.mu.RLock()
+	defer l.offsets.mu.RUnlock()
+	names := make([]string, 0, len(l.offsets.groups))
+	for name := range l.offsets.groups {
+		names = append(names, name)
+	}
+	return names
+}
+
+// forgetOffsets removes all committed offsets of a topic that is gone.
+func (l *Embedded) forgetOffsets(topic string) error {
+	l.offsets.mu.RLock()
+	gone := map[string][]GroupOffset{}
+	for group, m := range l.offsets.groups {
+		for tp := range m {
+			if tp.Topic == topic {
+				gone[group] = append(gone[group], GroupOffset{TopicPartition: tp, Offset: -1})
+			}
+		}
+	}
+	l.offsets.mu.RUnlock()
+	for group, offsets := range gone {
+		if _, err := l.commit(context.Background(), &Commit{Group: group, Offsets: offsets}); err != nil {
+			return fmt.Errorf("forget offsets of group %q: %w", group, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package log
+
+import (
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// partition is one partition of an embedded log. It has no goroutine: the
+// caller of Append assigns offsets under the admission lock, and whoever leads
+// the group commit writes to it as the applier.
+//
+// Invariant: 0 <= start <= hw == end of the visible segments <= durable <= next.
+type partition struct {
+	tp    TopicPartition
+	topic *topic
+	dir   string
+
+	// Guarded by Embedded.mu.
+	next    Offset // of the next record to be admitted
+	durable Offset // end of what the journal has safe
+	deleted bool
+
+	start atomic.Int64 // first offset that is kept
+	hw    atomic.Int64 // high watermark: end of what readers may see
+
+	// segments are ordered by base offset; a new slice is stored on every change.
+	segments atomic.Pointer[[]*segment]
+
+	// Owned by the applier (Embedded.applyMu).
+	written    int64      // bytes in the last segment
+	dirty      []*segment // not synced since they were written to
+	newDir     bool       // the directory's own entry may not be durable
+	newFiles   bool       // entries in the directory may not be durable
+	epochsSeen int32      // leader epoch of the last write, as in leader-epoch-checkpoint
+
+	// safe is how far the partition is known to be synced; guarded by Embedded.metaMu.
+	safe metaPartition
+
+	wakeMu sync.Mutex // guards armed
+	armed  []chan<- struct{}
+	nArmed atomic.Int32 // len(armed), so that a write without readers waiting takes no lock
+}
+
+func newPartition(t *topic, n int32, dir string) *partition {
+	p := &partition{tp: TopicPartition{t.name, n}, topic: t, dir: dir, epochsSeen: -1}
+	p.segments.Store(new([]*segment))
+	return p
+}
+
+func (p *partition) bounds() Bounds {
+	// The end first: the start only rises, and never above an end seen before.
+	end := Offset(p.hw.Load())
+	return Bounds{Start: min(Offset(p.start.Load()), end), End: end}
+}
+
+// find returns the segment that holds an offset, or would, and its successor.
+func (p *partition) find(o Offset) (s, next *segment) {
+	list := *p.segments.Load()
+	i := sort.Search(len(list), func(i int) bool { return list[i].base > o })
+	if i > 0 {
+		s = list[i-1]
+	}
+	if i < len(list) {
+		next = list[i]
+	}
+	return s, next
+}
+
+func (p *partition) last() *segment {
+	list := *p.segments.Load()
+	if len(list) == 0 {
+		return nil
+	}
+	return list[len(list)-1]
+}
+
+// append writes a run of batches whose offsets begin at base to the segments,
+// not yet visible. The applier calls it.
+func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error {
+	s := p.last()
+	if s == nil || p.full(s, len(run), base, now) {
+		if err := p.roll(fs, base); err != nil {
+			return err
+		}
+		s = p.last()
+	}
+	created, err := s.openForWrite()
+	if err != nil {
+		return err
+	}
+	p.newFiles = p.newFiles || created
+	if len(p.dirty) == 0 || p.dirty[len(p.dirty)-1] != s {
+		p.dirty = append(p.dirty, s)
+	}
+	if err := s.writeAt(run, p.written); err != nil {
+		return err
+	}
+	s.note(run, p.written, now)
+	p.written += int64(len(run))
+	return nil
+}
+
+// keep is append after a failed write: the run is served from memory.
+func (p *partition) keep(fs FS, base Offset, run []byte, now Timestamp) error {
+	s := p.last()
+	if s == nil {
+		return fmt.Errorf("no segment to serve %s from", p.tp)
+	}
+	s.keep(run, p.written)
+	s.note(run, p.written, now)
+	p.written += int64(len(run))
+	return nil
+}
+
+// full tells whether a run must go to the next segment.
+func (p *partition) full(s *segment, size int, base Offset, now Timestamp) bool {
+	if p.written == 0 {
+		return false
+	}
+	cfg := p.topic.config()
+	s.mu.RLock()
+	first := s.firstTime
+	s.mu.RUnlock()
+	return p.written+int64(size) > cfg.segmentBytes ||
+		first != NoTimestamp && int64(now-first) >= cfg.segmentMs ||
+		int64(base-s.base) > 1<<30 // offsets are relative to the base in 32 bits in the index
+}
+
+// roll seals the last segment and begins the next one at base.
+func (p *partition) roll(fs FS, base Offset) error {
+	if s := p.last(); s != nil && p.written > 0 {
+		if err := s.writeIndexes(true); err != nil {
+			return fmt.Errorf("seal segment: %w", err)
+		}
+	}
+	s := newSegment(fs, p.dir, base, p.topic.config().indexBytes)
+	created, err := s.openForWrite()
+	if err != nil {
+		return err
+	}
+	p.newFiles = p.newFiles || created
+	list := *p.segments.Load()
+	grown := append(list[:len(list):len(list)], s)
+	p.segments.Store(&grown)
+	p.written = 0
+	return nil
+}
+
+// publish shows readers everything written so far, up to end.
+func (p *partition) publish(end Offset) {
+	if s := p.last(); s != nil {
+		s.size.Store(p.written)
+	}
+	p.hw.Store(int64(end))
+	p.wake()
+}
+
+// wake gives every armed reader its token.
+func (p *partition) wake() {
+	if p.nArmed.Load() == 0 {
+		return
+	}
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	for i, c := range p.armed {
+		select {
+		case c <- struct{}{}:
+		default: // full: the goroutine behind it will look anyway
+		}
+		p.armed[i] = nil
+	}
+	p.armed = p.armed[:0]
+	p.nArmed.Store(0)
+}
+
+// arm asks for a token at the next publish.
+func (p *partition) arm(c chan<- struct{}) {
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	for _, have := range p.armed {
+		if have == c {
+			return
+		}
+	}
+	p.armed = append(p.armed, c)
+	p.nArmed.Store(int32(len(p.armed)))
+}
+
+// disarm takes back what arm asked for.
+func (p *partition) disarm(c chan<- struct{}) {
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	for i, have := range p.armed {
+		if have == c {
+			p.armed = append(p.armed[:i], p.armed[i+1:]...)
+			break
+		}
+	}
+	p.nArmed.Store(int32(len(p.armed)))
+}
+
+// raiseStart moves the start offset up; never down.
+func (p *partition) raiseStart(to Offset) {
+	for {
+		old := p.start.Load()
+		if int64(to) <= old || p.start.CompareAndSwap(old, int64(to)) {
+			return
+		}
+	}
+}

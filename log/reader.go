@@ -1,0 +1,397 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sort"
+)
+
+const (
+	defaultReadBytes = 256 << 10
+
+	// prefetchBytes is how far ahead of a reader the operating system is asked
+	// to read, and how often.
+	prefetchBytes = 1 << 20
+)
+
+// reader implements Reader on a partition of an embedded log. It has a file and
+// a buffer of its own, and no goroutine.
+type reader struct {
+	l    *Embedded
+	p    *partition
+	opts ReaderOptions
+
+	pos  Offset         // of the next record to be returned
+	seg  *segmentReader // or nil: to be found
+	next int64          // position in seg of the first byte that is not in buf
+
+	buf      *[]byte // from the pool; Close gives it back
+	from, to int     // bytes of buf that were read and not yet returned
+	ahead    int64   // position in seg up to which the disk was asked to read
+
+	d      decoder
+	recs   []Record
+	end    Offset
+	own    chan struct{} // wakes Next
+	closed bool
+}
+
+// BatchReader is what Readers of an embedded log also are.
+type BatchReader interface {
+	Reader
+	// PollBatches is Poll for whole batches as they are stored: control batches
+	// too, and the first may begin below the position. They are valid until the
+	// next call.
+	PollBatches() ([]byte, error)
+}
+
+var _ BatchReader = (*reader)(nil)
+
+// OpenReader implements Log.
+func (l *Embedded) OpenReader(tp TopicPartition, from Offset, opts ReaderOptions) (Reader, error) {
+	p, err := l.partition(tp)
+	if err != nil {
+		return nil, fmt.Errorf("open reader of %s: %w", tp, err)
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = defaultReadBytes
+	}
+	r := &reader{l: l, p: p, opts: opts, own: make(chan struct{}, 1)}
+	if err := r.Seek(from); err != nil {
+		return nil, fmt.Errorf("open reader: %w", err)
+	}
+	return r, nil
+}
+
+// Position implements Reader.
+func (r *reader) Position() Offset { return r.pos }
+
+// End implements Reader.
+func (r *reader) End() Offset { return r.end }
+
+// Seek implements Reader.
+func (r *reader) Seek(to Offset) error {
+	if r.closed {
+		return ErrClosed
+	}
+	b := r.p.bounds()
+	if to < b.Start || to > b.End {
+		return r.outOfRange(to, b)
+	}
+	r.end = b.End
+	r.leave()
+	r.pos = to
+	return nil
+}
+
+func (r *reader) outOfRange(o Offset, b Bounds) error {
+	return fmt.Errorf("read %s: %w: %d, want %d to %d", r.p.tp, ErrOffsetOutOfRange, o, b.Start, b.End)
+}
+
+// leave forgets the segment and all that was read of it.
+func (r *reader) leave() {
+	if r.seg != nil {
+		_ = r.seg.Close()
+		r.seg = nil
+	}
+	r.from, r.to = 0, 0
+}
+
+// Close implements Reader.
+func (r *reader) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	r.leave()
+	if r.buf != nil {
+		buffers.Put(r.buf)
+		r.buf = nil
+	}
+	r.p.disarm(r.own)
+	if r.opts.Wake != nil {
+		r.p.disarm(r.opts.Wake)
+	}
+	return nil
+}
+
+// Next implements Reader.
+func (r *reader) Next(ctx context.Context) ([]Record, error) {
+	for {
+		recs, err := r.poll(r.own)
+		if len(recs) > 0 || err != nil {
+			return recs, err
+		}
+		select {
+		case <-r.own:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Poll implements Reader.
+func (r *reader) Poll() ([]Record, error) { return r.poll(r.opts.Wake) }
+
+func (r *reader) poll(wake chan<- struct{}) ([]Record, error) {
+	for {
+		run, err := r.batches(wake)
+		if err != nil || len(run) == 0 {
+			return nil, err
+		}
+		recs, err := r.decode(run)
+		// No records: control batches only, or the end of a batch below the
+		// position. There may be more behind them.
+		if len(recs) > 0 || err != nil {
+			return recs, err
+		}
+	}
+}
+
+// PollBatches implements BatchReader.
+func (r *reader) PollBatches() ([]byte, error) {
+	run, err := r.batches(r.opts.Wake)
+	if err != nil || len(run) == 0 {
+		return nil, err
+	}
+	for b := run; len(b) > 0; {
+		info := parseHeader(b)
+		if err := r.check(&info, b); err != nil {
+			return nil, err
+		}
+		r.pos = info.NextOffset()
+		b = b[info.Size:]
+	}
+	return run, nil
+}
+
+// decode turns a run of whole batches into records and moves the position.
+func (r *reader) decode(run []byte) ([]Record, error) {
+	r.d.reset()
+	recs := r.recs[:0]
+	want := r.pos
+	for len(run) > 0 {
+		info := parseHeader(run)
+		if err := r.check(&info, run); err != nil {
+			return nil, err
+		}
+		if info.NextOffset() > want {
+			var err error
+			if recs, err = r.d.decodeBatch(recs, &info, run[:info.Size]); err != nil {
+				return nil, fmt.Errorf("read %s at offset %d: %w: %w", r.p.tp, info.BaseOffset, ErrCorrupt, err)
+			}
+			r.pos = info.NextOffset()
+		}
+		run = run[info.Size:]
+	}
+	r.recs = recs
+	if len(recs) > 0 && recs[0].Offset < want {
+		recs = recs[sort.Search(len(recs), func(i int) bool { return recs[i].Offset >= want }):]
+	}
+	return recs, nil
+}
+
+// check holds a batch against its checksum.
+func (r *reader) check(info *BatchInfo, b []byte) error {
+	if got := crc32.Checksum(b[batchAttributesPos:info.Size], castagnoli); got != info.CRC {
+		r.leave()
+		return fmt.Errorf("read %s: %w: batch at offset %d: crc %08x, want %08x", r.p.tp, ErrCorrupt, info.BaseOffset, got, info.CRC)
+	}
+	return nil
+}
+
+// batches returns the next whole batches, valid until the next call; none at
+// the high watermark, and then the reader is armed.
+func (r *reader) batches(wake chan<- struct{}) ([]byte, error) {
+	for armed := false; ; {
+		if err := r.readable(); err != nil {
+			return nil, err
+		}
+		if r.pos < r.end {
+			break
+		}
+		if armed || wake == nil {
+			return nil, nil
+		}
+		// Look again after arming: records may have come in between.
+		r.p.arm(wake)
+		armed = true
+	}
+	for {
+		if r.seg == nil {
+			if err := r.find(); err != nil {
+				return nil, err
+			}
+		}
+		run, err := r.fill()
+		if err != nil || len(run) > 0 {
+			r.l.m.bytesOut.Inc(int64(len(run)))
+			return run, err
+		}
+		if !r.nextSegment() {
+			return nil, nil
+		}
+	}
+}
+
+// readable tells why nothing can be read, and looks up the high watermark.
+func (r *reader) readable() error {
+	if r.closed {
+		return ErrClosed
+	}
+	select {
+	case <-r.l.stop:
+		return ErrClosed
+	default:
+	}
+	if p, err := r.l.partition(r.p.tp); err != nil {
+		return err
+	} else if p != r.p {
+		return fmt.Errorf("%w %q: it was deleted and made again", ErrUnknownTopic, p.tp.Topic)
+	}
+	b := r.p.bounds()
+	r.end = b.End
+	if r.pos < b.Start || r.pos > b.End {
+		return r.outOfRange(r.pos, b)
+	}
+	return nil
+}
+
+// find opens the segment of the position.
+func (r *reader) find() error {
+	s, next := r.p.find(r.pos)
+	if s == nil {
+		s = next // compaction or retention took what came before
+	}
+	if s == nil {
+		return fmt.Errorf("read %s: %w: no segment holds offset %d", r.p.tp, ErrCorrupt, r.pos)
+	}
+	return r.enter(s, r.pos)
+}
+
+// enter opens a segment where the scan for an offset begins.
+func (r *reader) enter(s *segment, o Offset) error {
+	sr, err := s.openReader()
+	if isNotExist(err) && r.pos < Offset(r.p.start.Load()) {
+		return r.outOfRange(r.pos, r.p.bounds()) // retention was faster
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", r.p.tp, err)
+	}
+	pos, err := sr.position(o)
+	if err != nil {
+		_ = sr.Close()
+		return fmt.Errorf("read %s: %w", r.p.tp, err)
+	}
+	r.leave()
+	r.seg, r.next, r.ahead = sr, pos, pos
+	return nil
+}
+
+// nextSegment goes on to the segment after a sealed one that has been read to
+// its end. It reports whether it did; if not, the caller stands at the end.
+func (r *reader) nextSegment() bool {
+	list := *r.p.segments.Load()
+	i := sort.Search(len(list), func(i int) bool { return list[i].base > r.seg.s.base })
+	if i == len(list) {
+		return false
+	}
+	// Sealed before its successor was shown: what it has now is all there is.
+	if r.next < r.seg.s.size.Load() {
+		return true
+	}
+	r.pos = max(r.pos, list[i].base)
+	r.leave()
+	return true
+}
+
+// fill reads on in the segment and returns the whole batches that it has. What
+// is left of a batch that was cut off moves to the front of the buffer.
+func (r *reader) fill() ([]byte, error) {
+	if r.buf == nil {
+		r.buf = buffers.Get().(*[]byte)
+	}
+	copy(*r.buf, (*r.buf)[r.from:r.to])
+	r.from, r.to = 0, r.to-r.from
+	want := r.opts.MaxBytes
+	for {
+		if want > len(*r.buf) {
+			grown := make([]byte, want)
+			copy(grown, (*r.buf)[:r.to])
+			buffers.Put(r.buf)
+			r.buf = &grown
+		}
+		if err := r.read(want); err != nil {
+			return nil, err
+		}
+		end, first, err := r.whole()
+		if err != nil {
+			return nil, err
+		}
+		if end > 0 {
+			r.from = end
+			return (*r.buf)[:end], nil
+		}
+		if first > want {
+			want = first
+			continue
+		}
+		if r.to == 0 {
+			return nil, nil // the end of the segment
+		}
+		pos, name := r.next-int64(r.to), r.seg.s.logName()
+		r.leave()
+		return nil, fmt.Errorf("read %s: %w: %s at byte %d: batch of %d bytes goes on beyond the end", r.p.tp, ErrCorrupt, name, pos, first)
+	}
+}
+
+// read fills the buffer up to want bytes with what is visible.
+func (r *reader) read(want int) error {
+	n := min(int64(want-r.to), r.seg.s.size.Load()-r.next)
+	if n <= 0 {
+		return nil
+	}
+	if r.next+n > r.ahead {
+		_ = r.seg.file.Prefetch(r.next+n, prefetchBytes) // only advice
+		r.ahead = r.next + n + prefetchBytes/2
+	}
+	got, err := r.seg.ReadAt((*r.buf)[r.to:r.to+int(n)], r.next)
+	r.to += got
+	r.next += int64(got)
+	if int64(got) == n {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: the file ends at byte %d, want %d", ErrCorrupt, r.next, r.next+n-int64(got))
+	}
+	name := r.seg.s.logName()
+	r.leave()
+	return fmt.Errorf("read %s: %s: %w", r.p.tp, name, err)
+}
+
+// whole returns where the last whole batch in the buffer ends, and the size of
+// the first. Headers are checked here, checksums later.
+func (r *reader) whole() (end, first int, err error) {
+	b := (*r.buf)[:r.to]
+	for len(b)-end >= BatchHeaderSize {
+		h := b[end:]
+		info := parseHeader(h)
+		if err := info.check(h[batchMagicPos]); err != nil {
+			pos := r.next - int64(len(b)-end)
+			name := r.seg.s.logName()
+			r.leave()
+			return 0, 0, fmt.Errorf("read %s: %w: %s at byte %d: %w", r.p.tp, ErrCorrupt, name, pos, err)
+		}
+		if end == 0 {
+			first = info.Size
+		}
+		if info.Size > len(h) {
+			break
+		}
+		end += info.Size
+	}
+	return end, first, nil
+}

@@ -1,0 +1,112 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// OffsetFor implements Log.
+func (l *Embedded) OffsetFor(ctx context.Context, tp TopicPartition, t Timestamp) (Offset, Timestamp, error) {
+	p, err := l.partition(tp)
+	if err != nil {
+		return 0, NoTimestamp, err
+	}
+	b := p.bounds()
+	for _, s := range *p.segments.Load() {
+		if err := ctx.Err(); err != nil {
+			return 0, NoTimestamp, err
+		}
+		if maxTime, _ := s.times(); maxTime < t {
+			continue
+		}
+		off, found, err := s.findTime(t, b)
+		if err != nil {
+			return 0, NoTimestamp, fmt.Errorf("offset for %v in %s: %w", t, tp, err)
+		}
+		if found != NoTimestamp {
+			return off, found, nil
+		}
+	}
+	return b.End, NoTimestamp, nil
+}
+
+// findTime returns the first record of a segment within b that is as young as t.
+func (s *segment) findTime(t Timestamp, b Bounds) (Offset, Timestamp, error) {
+	r, err := s.openReader()
+	if err != nil {
+		return 0, NoTimestamp, err
+	}
+	defer r.Close()
+	times, err := s.timeIndex(r)
+	if err != nil {
+		return 0, NoTimestamp, err
+	}
+	from := max(s.base+Offset(findTime(times, t)), b.Start)
+	pos, err := r.position(from)
+	if err != nil {
+		return 0, NoTimestamp, err
+	}
+	sc := newBatchScanner(r, s.logName(), pos, s.size.Load())
+	defer sc.Close()
+	var d decoder
+	var recs []Record
+	for {
+		pos := sc.pos
+		info, err := sc.header()
+		if errors.Is(err, io.EOF) {
+			return 0, NoTimestamp, nil
+		}
+		if err != nil {
+			return 0, NoTimestamp, err
+		}
+		if info.MaxTimestamp < t || info.NextOffset() <= from {
+			continue
+		}
+		sc.pos = pos
+		info, batch, err := sc.batch()
+		if err != nil {
+			return 0, NoTimestamp, err
+		}
+		d.reset()
+		if recs, err = d.decodeBatch(recs[:0], &info, batch); err != nil {
+			return 0, NoTimestamp, err
+		}
+		for i := range recs {
+			if r := &recs[i]; r.Timestamp >= t && r.Offset >= from && r.Offset < b.End {
+				return r.Offset, r.Timestamp, nil
+			}
+		}
+	}
+}
+
+// DeleteRecords implements Log. A negative offset means the end. The new start
+// goes through the journal like a record; files go with the next maintenance.
+func (l *Embedded) DeleteRecords(ctx context.Context, tp TopicPartition, before Offset) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p, err := l.partition(tp)
+	if err == nil {
+		b := p.bounds()
+		if before < 0 {
+			before = b.End
+		}
+		if before > b.End {
+			err = fmt.Errorf("%w: %d, want at most %d", ErrOffsetOutOfRange, before, b.End)
+		} else if before <= b.Start {
+			return nil
+		}
+	}
+	if err == nil {
+		en := &entry{time: l.now()}
+		en.parts = en.one[:]
+		en.one[0] = part{p: p, entryPart: entryPart{id: p.topic.id, partition: tp.Partition, kind: partStart, base: before}}
+		err = l.submit(en, "", 0)
+	}
+	if err != nil {
+		return fmt.Errorf("delete records of %s: %w", tp, err)
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+)
+
+// topic is a topic of an embedded log. All but its settings stays as it is made.
+type topic struct {
+	name     string
+	id       TopicID
+	internal bool
+	parts    []*partition
+	settings atomic.Pointer[topicSettings]
+}
+
+// topicSettings are a topic's configs and what they come to; replaced as a whole.
+type topicSettings struct {
+	configs map[string]string
+	config  topicConfig
+}
+
+func (t *topic) config() *topicConfig { return &t.settings.Load().config }
+
+func (t *topic) describe() Topic {
+	return Topic{Name: t.name, ID: t.id, Partitions: len(t.parts), Configs: maps.Clone(t.settings.Load().configs), Internal: t.internal}
+}
+
+// newTopic makes a topic in memory.
+func (l *Embedded) newTopic(name string, id TopicID, internal bool, partitions int, configs map[string]string) (*topic, error) {
+	config, err := resolveConfig(&l.opts, configs)
+	if err != nil {
+		return nil, err
+	}
+	t := &topic{name: name, id: id, internal: internal}
+	t.settings.Store(&topicSettings{maps.Clone(configs), config})
+	for i := range partitions {
+		dir := l.fs.PathJoin(l.dir, topicsDirName, TopicPartition{name, int32(i)}.String())
+		t.parts = append(t.parts, newPartition(t, int32(i), dir))
+	}
+	return t, nil
+}
+
+// CreateTopic implements Log.
+func (l *Embedded) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error) {
+	if err := ctx.Err(); err != nil {
+		return Topic{}, err
+	}
+	t, err := l.createTopic(spec, false)
+	if err != nil {
+		return Topic{}, fmt.Errorf("create topic %q: %w", spec.Name, err)
+	}
+	return t.describe(), nil
+}
+
+func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
+	if err := CheckTopicName(spec.Name); err != nil {
+		return nil, err
+	}
+	if spec.Partitions == 0 {
+		spec.Partitions = l.opts.DefaultPartitions
+	}
+	if spec.Partitions < 0 || spec.Partitions > maxPartitions {
+		return nil, fmt.Errorf("%w: %d partitions, want 1 to %d", ErrInvalidConfig, spec.Partitions, maxPartitions)
+	}
+	l.topicMu.Lock()
+	defer l.topicMu.Unlock()
+	if err := l.usable(); err != nil {
+		return nil, err
+	}
+	if _, ok := (*l.topics.Load())[spec.Name]; ok {
+		return nil, ErrTopicExists
+	}
+	t, err := l.newTopic(spec.Name, newTopicID(), internal, spec.Partitions, spec.Configs)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range t.parts {
+		p.newDir = true
+		p.safe.Segments = nil
+	}
+	// The meta first: a directory that it does not know is never taken over.
+	changed := maps.Clone(*l.topics.Load())
+	changed[t.name] = t
+	if err := l.storeMeta(changed); err != nil {
+		return nil, err
+	}
+	for _, p := range t.parts {
+		if err := p.makeDir(l.fs, l.leaderEpoch); err != nil {
+			delete(changed, t.name)
+			return nil, errors.Join(err, l.storeMeta(changed))
+		}
+	}
+	l.topics.Store(&changed)
+	l.members.topicsChanged(l)
+	return t, nil
+}
+
+// makeDir makes the directory of a partition and the files that Kafka's tools
+// look for in it.
+func (p *partition) makeDir(fs FS, leaderEpoch int32) error {
+	if err := fs.MkdirAll(p.dir, 0o755); err != nil {
+		return fmt.Errorf("make directory %s: %w", p.dir, err)
+	}
+	p.newDir = true
+	metadata := fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", p.topic.id)
+	if err := writeFile(fs, fs.PathJoin(p.dir, partitionMetadataName), metadata, true); err != nil {
+		return err
+	}
+	epochs := fmt.Appendf(nil, "0\n1\n%d 0\n", leaderEpoch)
+	return writeFile(fs, fs.PathJoin(p.dir, leaderEpochName), epochs, false)
+}
+
+const (
+	partitionMetadataName = "partition.metadata"
+	leaderEpochName       = "leader-epoch-checkpoint"
+)
+
+// Topic implements Log.
+func (l *Embedded) Topic(ctx context.Context, name string) (Topic, error) {
+	t, ok := (*l.topics.Load())[name]
+	if !ok {
+		return Topic{}, fmt.Errorf("%w %q", ErrUnknownTopic, name)
+	}
+	return t.describe(), ctx.Err()
+}
+
+// Topics implements Log.
+func (l *Embedded) Topics(ctx context.Context) ([]Topic, error) {
+	topics := *l.topics.Load()
+	all := make([]Topic, 0, len(topics))
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		all = append(all, topics[name].describe())
+	}
+	return all, ctx.Err()
+}
+
+// AlterTopic implements Log.
+func (l *Embedded) AlterTopic(ctx context.Context, name string, configs map[string]*string) (Topic, error) {
+	if err := ctx.Err(); err != nil {
+		return Topic{}, err
+	}
+	t, err := l.alterTopic(name, configs)
+	if err != nil {
+		return Topic{}, fmt.Errorf("alter topic %q: %w", name, err)
+	}
+	return t.describe(), nil
+}
+
+func (l *Embedded) alterTopic(name string, configs map[string]*string) (*topic, error) {
+	l.topicMu.Lock()
+	defer l.topicMu.Unlock()
+	if err := l.usable(); err != nil {
+		return nil, err
+	}
+	t, ok := (*l.topics.Load())[name]
+	if !ok {
+		return nil, ErrUnknownTopic
+	}
+	old := t.settings.Load()
+	changed := maps.Clone(old.configs)
+	if changed == nil {
+		changed = map[string]string{}
+	}
+	for k, v := range configs {
+		if v == nil {
+			delete(changed, k)
+		} else {
+			changed[k] = *v
+		}
+	}
+	config, err := resolveConfig(&l.opts, changed)
+	if err != nil {
+		return nil, err
+	}
+	t.settings.Store(&topicSettings{changed, config})
+	if err := l.storeMeta(*l.topics.Load()); err != nil {
+		t.settings.Store(old)
+		return nil, err
+	}
+	return t, nil
+}
+
+// DeleteTopic implements Log. The files go after the topic does: renamed first,
+// so that a topic made again under the name never meets them.
+func (l *Embedded) DeleteTopic(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := l.deleteTopic(name); err != nil {
+		return fmt.Errorf("delete topic %q: %w", name, err)
+	}
+	return nil
+}
+
+func (l *Embedded) deleteTopic(name string) error {
+	l.topicMu.Lock()
+	defer l.topicMu.Unlock()
+	if err := l.usable(); err != nil {
+		return err
+	}
+	t, ok := (*l.topics.Load())[name]
+	if !ok {
+		return ErrUnknownTopic
+	}
+	if t.internal {
+		return fmt.Errorf("%w: the log keeps its own state in it", ErrInvalidTopic)
+	}
+	l.mu.Lock()
+	for _, p := range t.parts {
+		p.deleted = true
+	}
+	l.mu.Unlock()
+	l.barrier() // nothing is on its way to it any more
+	if err := l.dropTopic(t); err != nil {
+		// The next Open finishes the deletion.
+		l.fail(fmt.Errorf("delete topic: %w", err))
+		return err
+	}
+	l.members.topicsChanged(l)
+	var errs []error
+	for _, p := range t.parts {
+		errs = append(errs, l.fs.RemoveAll(deletedDir(p.dir, t.id)))
+	}
+	return errors.Join(append(errs, l.forgetOffsets(name))...)
+}
+
+// dropTopic takes a topic out of the log and its directories out of the way. It
+// keeps checkpoints off, which would look for the files.
+func (l *Embedded) dropTopic(t *topic) error {
+	l.checkpointMu.Lock()
+	defer l.checkpointMu.Unlock()
+	left := maps.Clone(*l.topics.Load())
+	delete(left, t.name)
+	l.topics.Store(&left)
+	l.applyMu.Lock()
+	for _, p := range t.parts {
+		p.closeFiles()
+		p.wake()
+	}
+	l.applyMu.Unlock()
+	for _, p := range t.parts {
+		if err := l.fs.Rename(p.dir, deletedDir(p.dir, t.id)); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(l.fs, l.fs.PathJoin(l.dir, topicsDirName)); err != nil {
+		return err
+	}
+	return l.storeMeta(left)
+}
+
+func deletedDir(dir string, id TopicID) string { return dir + "." + id.String() + deleteSuffix }
+
+// closeFiles closes the files that a partition has open for writing.
+func (p *partition) closeFiles() {
+	for _, s := range *p.segments.Load() {
+		if s.file != nil {
+			_ = s.file.Close()
+			s.file = nil
+		}
+	}
+	p.dirty = nil
+}
