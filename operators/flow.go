@@ -338,6 +338,7 @@ const (
 	dropFailed      = "failed" // a function returned an error or panicked
 	dropFuture      = "future"
 	dropNoWindow    = "no window" // between windows with AllowGaps
+	dropNoMatch     = "no match"  // its key is not in the table
 )
 
 // counter returns the count of a step's records dropped for a reason.
@@ -383,7 +384,7 @@ type DeadLetter struct {
 // Drop counts records dropped by one operator for one reason.
 type Drop struct {
 	Operator string
-	Reason   string // "late", "undecodable", "null key", "null value", "rejected", "failed", "future", "no window"
+	Reason   string // "late", "undecodable", "null key", "null value", "rejected", "failed", "future", "no window", "no match"
 	Count    int64
 }
 
