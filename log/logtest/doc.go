@@ -2,7 +2,14 @@
 // node: it has a simulated disk that loses its power, and helpers that give a
 // test a log in one line.
 //
-// The type to start from is Disk, a file system in memory (a log.FS, so also
+// Most tests only want a log:
+//
+//	l := logtest.Open(t)                      // in memory, closed with the test
+//	tps := logtest.Create(t, l, "clicks", 4)  // its four partitions
+//	logtest.Fill(t, l, tps[0], 1000, nil)     // k0=v0, k1=v1, …
+//	recs := logtest.ReadAll(t, l, tps[0])     // copies, safe to keep
+//
+// For those that ask what survives, the type to start from is Disk, a file system in memory (a log.FS, so also
 // Pebble's) that knows which bytes and which names are synced.
 //
 //	d := logtest.NewDisk(seed)
