@@ -11,24 +11,23 @@ import (
 // jsonParser takes lines that are JSON objects as they are, and finds key and
 // time in them.
 type jsonParser struct {
-	keyPath   []string
-	timeField string // as the user wrote it, for reasons
-	timePath  []string
+	key, time jsonPath
 	times     timeParser
 	now       log.Timestamp
-	keyBuf    []byte
-	timeBuf   []byte
 }
 
+// jsonPath is a field to look for: a name, or, if no field has it, names of
+// nested objects joined by dots.
+type jsonPath struct {
+	name   string // empty: no field
+	nested []string
+	buf    []byte // of unquoted text
+}
+
+func newJSONPath(name string) jsonPath { return jsonPath{name: name, nested: strings.Split(name, ".")} }
+
 func newJSONParser(keyField, timeField string, times timeParser, now log.Timestamp) *jsonParser {
-	p := &jsonParser{timeField: timeField, times: times, now: now}
-	if keyField != "" {
-		p.keyPath = strings.Split(keyField, ".")
-	}
-	if timeField != "" {
-		p.timePath = strings.Split(timeField, ".")
-	}
-	return p
+	return &jsonParser{key: newJSONPath(keyField), time: newJSONPath(timeField), times: times, now: now}
 }
 
 // Parse implements Parser. A key that is a string becomes its text, null and a
@@ -37,20 +36,21 @@ func (p *jsonParser) Parse(line []byte, rec *log.Record) error {
 	if len(line) == 0 {
 		return errEmptyLine
 	}
-	if at := jsonscan.Valid(line); at < 0 {
-		if ^at >= len(line) {
+	start, end := jsonscan.Lookup(line, p.time.name)
+	if start < 0 && start != jsonscan.NotFound {
+		if ^start >= len(line) {
 			return fmt.Errorf("JSON ends early, at byte %d", len(line))
 		}
-		return fmt.Errorf("not JSON at byte %d: got %q", ^at, line[^at])
+		return fmt.Errorf("not JSON at byte %d: got %q", ^start, line[^start])
 	}
-	if start := jsonscan.Space(line, 0); line[start] != '{' {
+	if at := jsonscan.Space(line, 0); line[at] != '{' {
 		return fmt.Errorf("want a JSON object, got %q", shown(line))
 	}
 	rec.Timestamp = p.now
-	if p.timePath != nil {
-		text, ok := p.text(line, p.timePath, &p.timeBuf)
-		if !ok {
-			return fmt.Errorf("no time: field %q is missing or null", p.timeField)
+	if p.time.name != "" {
+		text := p.time.text(line, start, end)
+		if text == nil {
+			return fmt.Errorf("no time: field %q is missing or null", p.time.name)
 		}
 		t, err := p.times.parse(text)
 		if err != nil {
@@ -59,22 +59,29 @@ func (p *jsonParser) Parse(line []byte, rec *log.Record) error {
 		rec.Timestamp = t
 	}
 	rec.Key = nil
-	if p.keyPath != nil {
-		rec.Key, _ = p.text(line, p.keyPath, &p.keyBuf)
+	if p.key.name != "" {
+		start, end := jsonscan.Lookup(line, p.key.name)
+		rec.Key = p.key.text(line, start, end)
 	}
 	rec.Value = line
 	return nil
 }
 
-// text returns what the field at path holds; it may point into line or buf.
-func (p *jsonParser) text(line []byte, path []string, buf *[]byte) ([]byte, bool) {
-	start, end := jsonscan.Lookup(line, path...)
+// text returns what the field holds, nil for null and a missing one; it may
+// point into line, which is JSON, or into p. start and end are where the field of
+// the whole name was found, if it was.
+func (p *jsonPath) text(line []byte, start, end int) []byte {
+	if start < 0 && len(p.nested) > 1 {
+		start, end = jsonscan.Lookup(line, p.nested...)
+	}
 	if start < 0 || line[start] == 'n' {
-		return nil, false
+		return nil
 	}
 	if line[start] != '"' {
-		return line[start:end], true
+		return line[start:end]
 	}
-	*buf = jsonscan.Unquote((*buf)[:0], line[start+1:end-1])
-	return *buf, true
+	if p.buf = jsonscan.Unquote(p.buf[:0], line[start+1:end-1]); p.buf == nil {
+		return []byte{} // empty is not missing
+	}
+	return p.buf
 }

@@ -112,6 +112,9 @@ func TestJSONLines(t *testing.T) {
 	f(`[1]`, `error: want a JSON object, got "[1]"`)
 	f(``, `error: empty line`)
 
+	f(`{"t":1,"user":{"id":""}}`, `1000 "" {"t":1,"user":{"id":""}}`)
+	f(`{"t":1,"user.id":"whole","user":{"id":"nested"}}`, `1000 "whole" {"t":1,"user.id":"whole","user":{"id":"nested"}}`)
+
 	p = newParser(t, Format{}, "clicks.gz", `{"a":1}`)
 	f(`{"a":1}`, `7 - {"a":1}`) // the time of ingesting
 }

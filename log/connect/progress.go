@@ -27,8 +27,9 @@ type progress struct {
 	Path     string `json:"path"`    // for people; cut if very long
 }
 
-// maxShownPath bounds the path in the metadata, whose limit is 4096 bytes.
-const maxShownPath = 2048 // bytes
+// maxShownPath bounds the path in the metadata, whose limit is 4096 bytes:
+// escaped as JSON, each byte can take six.
+const maxShownPath = 512 // bytes
 
 // progressGroup names the group that keeps the progress of a file.
 func progressGroup(topic, fileID string) string { return "ingest." + topic + "." + fileID }

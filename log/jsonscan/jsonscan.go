@@ -359,46 +359,83 @@ func codeUnit(raw []byte, i int) rune {
 
 // Lookup finds the value of a field of the object b by its path, one key for
 // each level of nesting; of keys that occur twice, the last counts, at each
-// level. It checks all of b. It returns the positions of the value, start and
-// end, or start < 0: ^at of the wrong byte if b is not JSON, and NotFound if
-// there is no such field.
+// level. It checks all of b, once. It returns the positions of the value, start
+// and end, or start < 0: ^at of the first wrong byte if b is not JSON, and
+// NotFound if there is no such field or b is no object.
 func Lookup(b []byte, path ...string) (start, end int) {
-	if i := Valid(b); i < 0 {
-		return i, 0
+	first := ""
+	if len(path) > 0 {
+		first = path[0]
 	}
-	start = Space(b, 0)
-	for _, name := range path {
-		if start = member(b, start, name); start < 0 {
-			return start, 0
+	at := Space(b, 0)
+	start, end, after := member(b, at, first)
+	if after < 0 {
+		return after, 0
+	}
+	if i := Space(b, after); i < len(b) {
+		return ^i, 0
+	}
+	if len(path) == 0 {
+		return at, after
+	}
+	for _, name := range path[1:] {
+		if start < 0 {
+			break
 		}
+		start, end, _ = member(b, start, name)
 	}
-	return start, Value(b, start, 0)
+	return start, end
 }
 
 // NotFound is what Lookup returns for a field that is not there. It is the
 // complement of no position.
 const NotFound = -1 << 62
 
-// member returns where the value of the last key that equals name begins, in
-// the object at i of valid text.
-func member(b []byte, i int, name string) int {
-	found := NotFound
-	if b[i] != '{' {
-		return found
+// member finds the value of the last key that equals name in the object at i: it
+// lies from start to end, start being NotFound if there is none or the value at i
+// is no object. after is behind the value at i, all of which is checked, or ^at
+// of the first wrong byte.
+func member(b []byte, i int, name string) (start, end, after int) {
+	start = NotFound
+	if i >= len(b) || b[i] != '{' {
+		return start, 0, Value(b, i, 0)
 	}
-	for i = Space(b, i+1); b[i] != '}'; i = Space(b, i) {
-		if b[i] == ',' {
-			i = Space(b, i+1)
+	i = Space(b, i+1)
+	if i < len(b) && b[i] == '}' {
+		return start, 0, i + 1
+	}
+	for {
+		if i >= len(b) || b[i] != '"' {
+			return start, 0, ^i
 		}
-		end := String(b, i)
-		raw := b[i+1 : end-1]
-		i = Colon(b, end)
+		behind := String(b, i)
+		if behind < 0 {
+			return start, 0, behind
+		}
+		raw := b[i+1 : behind-1]
+		if i = Colon(b, behind); i < 0 {
+			return start, 0, i
+		}
+		value := i
+		if i = Value(b, i, 1); i < 0 {
+			return start, 0, i
+		}
 		if string(raw) == name || !isPlain(raw) && string(Unquote(nil, raw)) == name {
-			found = i
+			start, end = value, i
 		}
-		i = Value(b, i, 0)
+		i = Space(b, i)
+		if i >= len(b) {
+			return start, 0, ^i
+		}
+		switch b[i] {
+		case ',':
+			i = Space(b, i+1)
+		case '}':
+			return start, end, i + 1
+		default:
+			return start, 0, ^i
+		}
 	}
-	return found
 }
 
 func isPlain(raw []byte) bool { return Plain(raw, 0) == len(raw) }

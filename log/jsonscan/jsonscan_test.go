@@ -24,6 +24,9 @@ func FuzzValid(f *testing.F) {
 		if got < 0 && (^got > len(b) || ^got < 0) {
 			t.Fatalf("%q: wrong byte at %d of %d", b, ^got, len(b))
 		}
+		if start, end := Lookup(b, "a"); (start >= 0 || start == NotFound) != json.Valid(b) || start >= 0 && !json.Valid(b[start:end]) {
+			t.Fatalf("%q: looked up %d to %d, encoding/json says %v", b, start, end, json.Valid(b))
+		}
 		var want string
 		if json.Unmarshal(b, &want) == nil && b[Space(b, 0)] == '"' {
 			at := Space(b, 0)
