@@ -2,6 +2,7 @@ package log
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/cockroachdb/errors/oserror"
 )
@@ -28,3 +29,16 @@ var (
 
 // isNotExist tells whether a file was not there.
 func isNotExist(err error) bool { return oserror.IsNotExist(err) }
+
+// damageAt is ErrCorrupt with the place of the damage.
+type damageAt struct {
+	file string
+	pos  int64 // in file, in bytes
+	err  error // what is wrong there
+}
+
+func (d *damageAt) Error() string {
+	return fmt.Sprintf("%v: %s at byte %d: %v", ErrCorrupt, d.file, d.pos, d.err)
+}
+
+func (d *damageAt) Unwrap() []error { return []error{ErrCorrupt, d.err} }

@@ -157,13 +157,17 @@ func (r *reader) PollBatches() ([]byte, error) {
 	if err != nil || len(run) == 0 {
 		return nil, err
 	}
-	for b := run; len(b) > 0; {
-		info := parseHeader(b)
-		if err := r.check(&info, b); err != nil {
+	for at := 0; at < len(run); {
+		info := parseHeader(run[at:])
+		if err := r.check(&info, run, at); err != nil {
+			r.leave()
+			if at > 0 {
+				return run[:at], nil // the next call begins with the bad one
+			}
 			return nil, err
 		}
 		r.pos = info.NextOffset()
-		b = b[info.Size:]
+		at += info.Size
 	}
 	return run, nil
 }
@@ -173,19 +177,24 @@ func (r *reader) decode(run []byte) ([]Record, error) {
 	r.d.reset()
 	recs := r.recs[:0]
 	want := r.pos
-	for len(run) > 0 {
-		info := parseHeader(run)
-		if err := r.check(&info, run); err != nil {
+	for at := 0; at < len(run); {
+		info := parseHeader(run[at:])
+		err := r.check(&info, run, at)
+		if err == nil && info.NextOffset() > want {
+			if recs, err = r.d.decodeBatch(recs, &info, run[at:at+info.Size]); err != nil {
+				err = fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, err))
+			}
+		}
+		if err != nil {
+			// What comes before is good: the next call begins with the bad one.
+			r.leave()
+			if len(recs) > 0 {
+				break
+			}
 			return nil, err
 		}
-		if info.NextOffset() > want {
-			var err error
-			if recs, err = r.d.decodeBatch(recs, &info, run[:info.Size]); err != nil {
-				return nil, fmt.Errorf("read %s at offset %d: %w: %w", r.p.tp, info.BaseOffset, ErrCorrupt, err)
-			}
-			r.pos = info.NextOffset()
-		}
-		run = run[info.Size:]
+		r.pos = max(r.pos, info.NextOffset())
+		at += info.Size
 	}
 	r.recs = recs
 	if len(recs) > 0 && recs[0].Offset < want {
@@ -194,13 +203,17 @@ func (r *reader) decode(run []byte) ([]Record, error) {
 	return recs, nil
 }
 
-// check holds a batch against its checksum.
-func (r *reader) check(info *BatchInfo, b []byte) error {
-	if got := crc32.Checksum(b[batchAttributesPos:info.Size], castagnoli); got != info.CRC {
-		r.leave()
-		return fmt.Errorf("read %s: %w: batch at offset %d: crc %08x, want %08x", r.p.tp, ErrCorrupt, info.BaseOffset, got, info.CRC)
+// check holds the batch at run[at:] against its checksum.
+func (r *reader) check(info *BatchInfo, run []byte, at int) error {
+	if got := crc32.Checksum(run[at+batchAttributesPos:at+info.Size], castagnoli); got != info.CRC {
+		return fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, fmt.Errorf("crc %08x, want %08x", got, info.CRC)))
 	}
 	return nil
+}
+
+// damage names the place of what lies at byte at of the buffer.
+func (r *reader) damage(at int, err error) error {
+	return &damageAt{r.seg.s.logName(), r.next - int64(r.to-at), err}
 }
 
 // batches returns the next whole batches, valid until the next call; none at
@@ -342,9 +355,9 @@ func (r *reader) fill() ([]byte, error) {
 		if r.to == 0 {
 			return nil, nil // the end of the segment
 		}
-		pos, name := r.next-int64(r.to), r.seg.s.logName()
+		err = fmt.Errorf("read %s: %w", r.p.tp, r.damage(0, fmt.Errorf("batch of %d bytes goes on beyond the end", first)))
 		r.leave()
-		return nil, fmt.Errorf("read %s: %w: %s at byte %d: batch of %d bytes goes on beyond the end", r.p.tp, ErrCorrupt, name, pos, first)
+		return nil, err
 	}
 }
 
@@ -380,10 +393,12 @@ func (r *reader) whole() (end, first int, err error) {
 		h := b[end:]
 		info := parseHeader(h)
 		if err := info.check(h[batchMagicPos]); err != nil {
-			pos := r.next - int64(len(b)-end)
-			name := r.seg.s.logName()
+			if end > 0 {
+				break // what comes before is good
+			}
+			err = fmt.Errorf("read %s: %w", r.p.tp, r.damage(end, err))
 			r.leave()
-			return 0, 0, fmt.Errorf("read %s: %w: %s at byte %d: %w", r.p.tp, ErrCorrupt, name, pos, err)
+			return 0, 0, err
 		}
 		if end == 0 {
 			first = info.Size

@@ -106,5 +106,5 @@ func (s *batchScanner) batch() (BatchInfo, []byte, error) {
 
 // corrupt is an error about the batch at pos.
 func (s *batchScanner) corrupt(err error) error {
-	return fmt.Errorf("%w: %s at byte %d: %w", ErrCorrupt, s.name, s.pos, err)
+	return &damageAt{s.name, s.pos, err}
 }

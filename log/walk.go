@@ -134,7 +134,7 @@ func (w *walked) walkSegment(s *segment, clean bool, now Timestamp) (complete bo
 			return true, nil
 		}
 		if err == nil && info.BaseOffset != w.end {
-			err = fmt.Errorf("%w: %s at byte %d: base offset %d, want %d", ErrCorrupt, s.logName(), pos, info.BaseOffset, w.end)
+			err = &damageAt{s.logName(), pos, fmt.Errorf("base offset %d, want %d", info.BaseOffset, w.end)}
 		}
 		if errors.Is(err, ErrCorrupt) {
 			w.stopped = err
