@@ -1,13 +1,5 @@
 package engine
 
-import "errors"
-
-// What callers branch on.
-var (
-	ErrUnknownStore = errors.New("unknown store")
-	ErrNotReady     = errors.New("still restoring")
-)
-
 // ContainerState is where a container stands. It only moves as drawn:
 //
 //	New ──► Restoring ──► Running ──► Stopping ──► Stopped

@@ -1,0 +1,530 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/gretestream/grete/jobs"
+	"github.com/gretestream/grete/log"
+	op "github.com/gretestream/grete/operators"
+	"github.com/gretestream/grete/state"
+)
+
+// Container runs all tasks of one job on one log. Made by Open, run once by Run;
+// its other methods may be called from any goroutine, before, during and after.
+type Container struct {
+	opts   Options
+	logger hclog.Logger
+	plan   *jobs.Plan
+	stages []*op.Stage
+	from   log.Timestamp // where the generation began to read
+	tasks  []*task       // stage by stage
+	run    string        // id of the bounded run; empty: it is none
+
+	group           string
+	checkpointTopic string
+	deadPartitions  int
+	budget          budget
+	cache           *pebble.Cache // while Run runs
+	metrics         *containerMetrics
+	janitor         *janitor
+
+	restoring  chan struct{} // a token per task that restores
+	arrived    atomic.Int64  // tasks that have announced themselves
+	allArrived chan struct{} // closed when all have
+
+	checkpointBytes atomic.Int64 // written since the janitor looked
+
+	mu struct {
+		sync.Mutex
+		state   ContainerState
+		err     error
+		started time.Time
+		changed chan struct{} // nil: nobody waits for the next commit
+	}
+}
+
+// Open deploys a job: it makes the plan, holds it against the stored one, makes
+// the topics that are missing and sweeps older generations. Nothing runs yet.
+//
+// It returns *jobs.Mistakes for a graph or topics that do not fit together, and
+// *jobs.Incompatible if the job cannot go on from its stored state.
+func Open(ctx context.Context, opts Options) (*Container, error) {
+	opts.EnsureDefaults()
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	d, err := deploy(ctx, &opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{
+		opts:            opts,
+		logger:          opts.Logger.Named("engine").With("job", opts.Job.Name, "generation", d.stored.Plan.Generation),
+		plan:            &d.stored.Plan,
+		stages:          d.stages,
+		from:            d.stored.From,
+		group:           jobs.Group(opts.Job.Name, d.stored.Plan.Generation),
+		checkpointTopic: jobs.CheckpointTopic(opts.Job.Name, d.stored.Plan.Generation),
+		restoring:       make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		allArrived:      make(chan struct{}),
+	}
+	dead, err := opts.Log.Topic(ctx, c.plan.DeadLetters)
+	if err != nil {
+		return nil, fmt.Errorf("dead letters: %w", err)
+	}
+	c.deadPartitions = dead.Partitions
+	if opts.UntilEnd {
+		c.run = newRunID()
+	}
+	c.metrics = newContainerMetrics(&c.opts)
+	c.janitor = newJanitor(c)
+	c.makeTasks()
+	c.budget = splitMemory(opts.Memory, c.plan)
+	return c, nil
+}
+
+func newRunID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func (c *Container) makeTasks() {
+	for i, stage := range c.stages {
+		sp := &c.plan.Stages[i]
+		for p := range sp.Tasks {
+			name := jobs.TaskName(sp.Name, p)
+			t := &task{
+				c: c, stage: stage, plan: sp, partition: int32(p),
+				name:     name,
+				key:      []byte(name),
+				producer: jobs.Producer(c.plan.Job, c.plan.Generation, name),
+				logger:   c.logger.With("task", name),
+				nudge:    make(chan struct{}, 1),
+				metrics:  c.metrics.task(name),
+			}
+			t.mu.checkpointAt = -1
+			t.mu.status = TaskStatus{Task: name, Stage: sp.Name, Partition: int32(p), Watermark: jobs.NoWatermark}
+			for _, in := range sp.Inputs {
+				t.mu.status.Inputs = append(t.mu.status.Inputs, InputStatus{
+					TopicPartition: log.TopicPartition{Topic: in.Topic, Partition: int32(p)}, Repartition: in.Repartition})
+			}
+			c.tasks = append(c.tasks, t)
+		}
+	}
+}
+
+// Run runs all tasks until ctx ends, a task fails, or a bounded run is through.
+// It returns when all its goroutines have ended and all that was processed is
+// committed; nil unless something failed. Views must be closed before it can
+// return. It may be called once.
+func (c *Container) Run(ctx context.Context) error {
+	if !c.move(Restoring, nil) {
+		return fmt.Errorf("container of job %q was run before: it is %s", c.plan.Job, c.Status().State)
+	}
+	c.mu.Lock()
+	c.mu.started = c.opts.Now()
+	c.mu.Unlock()
+
+	// Work under way outlives ctx: a stop lets tasks commit what they processed.
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	c.cache = pebble.NewCache(c.budget.cache)
+	err := c.runTasks(ctx, work, cancel)
+	for _, t := range c.tasks {
+		err = errors.Join(err, t.close())
+	}
+	c.cache.Unref()
+	if err != nil {
+		err = fmt.Errorf("job %q: %w", c.plan.Job, err)
+		c.move(Failed, err)
+	} else {
+		c.move(Stopped, nil)
+	}
+	c.notify()
+	return err
+}
+
+// runTasks runs until every task has ended. ctx says when to stop, work when to
+// give up.
+func (c *Container) runTasks(ctx, work context.Context, cancel context.CancelCauseFunc) error {
+	if err := c.prepare(ctx); err != nil {
+		c.move(Stopping, nil)
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil
+		}
+		return err
+	}
+	stop := make(chan struct{})
+	var tasks, helpers sync.WaitGroup
+	errs := make(chan error, len(c.tasks))
+	for _, t := range c.tasks {
+		tasks.Go(func() { errs <- t.run(work, stop) })
+	}
+	done := make(chan struct{})
+	helpers.Go(func() { c.janitor.run(work, done) })
+	if c.opts.Progress != nil {
+		helpers.Go(func() { c.report(done) })
+	}
+
+	err := c.supervise(ctx, errs, stop, cancel)
+	tasks.Wait()
+	close(done)
+	helpers.Wait()
+	return err
+}
+
+// supervise waits for all tasks. It closes stop when the container is to end,
+// and cancels the work under way if that takes too long.
+func (c *Container) supervise(ctx context.Context, errs <-chan error, stop chan struct{}, cancel context.CancelCauseFunc) error {
+	var failures []error
+	var giveUp <-chan time.Time
+	stopping, all := ctx.Done(), c.allArrived
+	halt := func() {
+		if stopping == nil {
+			return
+		}
+		stopping = nil
+		c.move(Stopping, nil)
+		close(stop)
+		timer := time.NewTimer(c.opts.StopTimeout)
+		giveUp = timer.C
+	}
+	for left := len(c.tasks); left > 0; {
+		select {
+		case err := <-errs:
+			left--
+			if err != nil {
+				failures = append(failures, err)
+				halt()
+			}
+		case <-all:
+			all = nil
+			if stopping != nil {
+				c.move(Running, nil)
+			}
+		case <-stopping:
+			halt()
+		case <-giveUp:
+			cancel(fmt.Errorf("tasks did not stop within %v", c.opts.StopTimeout))
+			giveUp = nil
+		}
+	}
+	if stopping != nil {
+		if all != nil {
+			c.move(Running, nil)
+		}
+		c.move(Stopping, nil)
+	}
+	return errors.Join(failures...)
+}
+
+// prepare fences earlier lives of all tasks, and then finds their checkpoints
+// and the ends of their inputs: one pass each instead of one per task.
+func (c *Container) prepare(ctx context.Context) error {
+	for _, t := range c.tasks {
+		epoch, err := c.opts.Log.Fence(ctx, t.producer)
+		if err != nil {
+			return fmt.Errorf("fence task %s: %w", t.name, err)
+		}
+		t.epoch = epoch
+	}
+	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic)
+	if err != nil {
+		return err
+	}
+	for _, t := range c.tasks {
+		if p, ok := points[t.name]; ok {
+			t.saved, t.mu.checkpointAt = &p.checkpoint, p.offset
+		}
+		if err := t.captureEnds(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// captureEnds notes where the task's inputs end now.
+func (t *task) captureEnds(ctx context.Context) error {
+	t.until = make([]log.Offset, len(t.plan.Inputs))
+	for i := range t.plan.Inputs {
+		in := &t.plan.Inputs[i]
+		if int(t.partition) >= in.Partitions {
+			continue
+		}
+		tp := log.TopicPartition{Topic: in.Topic, Partition: t.partition}
+		b, err := t.c.opts.Log.Bounds(ctx, tp)
+		if err != nil {
+			return fmt.Errorf("bounds of %s: %w", tp, err)
+		}
+		t.until[i] = b.End
+		if in.Repartition {
+			continue
+		}
+		start := b.Start
+		if s := savedInput(t.saved, in.Topic); s != nil {
+			start = s.Offset
+		}
+		t.mu.status.Inputs[i].Offset, t.mu.status.Inputs[i].End = start, b.End
+		t.c.metrics.total.Add(int64(max(0, b.End-start)))
+		t.c.metrics.started.Add(int64(start))
+	}
+	return nil
+}
+
+// arrive counts a task that has announced itself; none goes on before all have.
+func (c *Container) arrive() {
+	if c.arrived.Add(1) == int64(len(c.tasks)) {
+		close(c.allArrived)
+	}
+}
+
+// move changes the state, if that move exists.
+func (c *Container) move(to ContainerState, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := c.mu.state
+	if !from.may(to) {
+		return false
+	}
+	c.mu.state = to
+	if err != nil {
+		c.mu.err = err
+		c.logger.Error("container failed", "err", err)
+		return true
+	}
+	c.logger.Info("container is "+to.String(), "was", from.String())
+	return true
+}
+
+// applied tells the container of a commit.
+func (c *Container) applied(checkpointBytes int64) {
+	c.checkpointBytes.Add(checkpointBytes)
+	select {
+	case c.janitor.kick <- struct{}{}:
+	default:
+	}
+	c.notify()
+}
+
+func (c *Container) notify() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.changed != nil {
+		close(c.mu.changed)
+		c.mu.changed = nil
+	}
+}
+
+// spec says which stores a task has.
+func (c *Container) spec(plan *jobs.StagePlan, t *task) state.Spec {
+	return stateSpec(c.opts.Dir, c.plan, plan, t.partition)
+}
+
+func stateSpec(root string, plan *jobs.Plan, stage *jobs.StagePlan, partition int32) state.Spec {
+	s := state.Spec{
+		Dir:        path.Join(root, plan.Job, strconv.FormatInt(plan.Generation, 10), jobs.TaskName(stage.Name, int(partition))),
+		Generation: plan.Generation,
+	}
+	for _, st := range stage.Stores {
+		s.Stores = append(s.Stores, state.StoreSpec{Name: st.Name, ID: st.ID,
+			Changelog: log.TopicPartition{Topic: st.Changelog, Partition: partition}})
+	}
+	return s
+}
+
+func (c *Container) stateOptions(t *task) state.Options {
+	return state.Options{
+		FS: c.opts.FS, BlockCache: c.cache, MemTableBytes: c.budget.memtable,
+		Logger: t.logger, Metrics: c.opts.Metrics, Now: c.opts.Now,
+		Progress: func(done, total int64) {
+			t.mu.Lock()
+			t.mu.restore = Progress{Phase: "restore", Done: done, Total: total}
+			t.mu.Unlock()
+		},
+	}
+}
+
+// budget is how Options.Memory is shared out, in bytes.
+type budget struct {
+	cache    int64 // blocks of all databases
+	memtable int64 // one memtable; a database may have three
+	hot      int64 // hot state of one task
+}
+
+// splitMemory gives half of it to hot state, a quarter to memtables and an
+// eighth to the block cache; the rest is left for records on the way.
+func splitMemory(total int64, plan *jobs.Plan) budget {
+	keepers := int64(0)
+	for i := range plan.Stages {
+		if len(plan.Stages[i].Stores) > 0 {
+			keepers += int64(plan.Stages[i].Tasks)
+		}
+	}
+	keepers = max(keepers, 1)
+	return budget{
+		cache:    total / 8,
+		memtable: min(max(total/4/3/keepers, 256<<10), 64<<20),
+		hot:      total / 2 / keepers,
+	}
+}
+
+// Job, Generation and Plan tell what is run.
+func (c *Container) Job() string       { return c.plan.Job }
+func (c *Container) Generation() int64 { return c.plan.Generation }
+func (c *Container) Plan() *jobs.Plan  { return c.plan }
+
+// Stores lists the stores of the job, ordered by name.
+func (c *Container) Stores() []StoreInfo { return storesOf(c.plan, c.stages) }
+
+func storesOf(plan *jobs.Plan, stages []*op.Stage) []StoreInfo {
+	var list []StoreInfo
+	for i, s := range stages {
+		for _, d := range s.Stores {
+			list = append(list, StoreInfo{StoreDecl: d, Stage: s.Name, Partitions: plan.Stages[i].Tasks})
+		}
+	}
+	slices.SortFunc(list, func(a, b StoreInfo) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Views returns one snapshot per task that keeps the store: see Source.
+func (c *Container) Views(store string) ([]TaskView, error) {
+	var views []TaskView
+	for _, t := range c.tasks {
+		if !slices.ContainsFunc(t.plan.Stores, func(s jobs.StorePlan) bool { return s.Name == store }) {
+			continue
+		}
+		v, err := t.view()
+		if err != nil {
+			for i := range views {
+				err = errors.Join(err, views[i].Close())
+			}
+			return nil, fmt.Errorf("store %q of job %q: task %s: %w", store, c.plan.Job, t.name, err)
+		}
+		views = append(views, v)
+	}
+	if views == nil {
+		return nil, unknownStore(store, c.plan.Job, c.Stores())
+	}
+	return views, nil
+}
+
+func unknownStore(store, job string, stores []StoreInfo) error {
+	names := make([]string, len(stores))
+	for i := range stores {
+		names[i] = stores[i].Name
+	}
+	return fmt.Errorf("%w %q: job %q keeps %s", ErrUnknownStore, store, job, strings.Join(names, ", "))
+}
+
+// view takes a snapshot. It holds mu, so that the database is not closed between
+// the look at it and the snapshot; once that is taken, its Close waits.
+func (t *task) view() (TaskView, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.db == nil {
+		return TaskView{}, ErrNotReady
+	}
+	return taskView(t.mu.db, t.name, t.partition, t.plan)
+}
+
+func taskView(db *state.DB, name string, partition int32, plan *jobs.StagePlan) (TaskView, error) {
+	v, err := db.View()
+	if err != nil {
+		return TaskView{}, err
+	}
+	tv := TaskView{Task: name, Partition: partition, View: v}
+	if meta := v.Meta(); len(meta) > 0 {
+		if tv.Checkpoint, err = jobs.DecodeCheckpoint(meta); err != nil {
+			return TaskView{}, errors.Join(err, v.Close())
+		}
+	} else {
+		tv.Checkpoint.Watermark = jobs.NoWatermark
+	}
+	for _, in := range plan.Inputs {
+		tv.Inputs = append(tv.Inputs, log.TopicPartition{Topic: in.Topic, Partition: partition})
+	}
+	return tv, nil
+}
+
+// Changed returns a channel that is closed at the next applied commit.
+func (c *Container) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mu.changed == nil {
+		c.mu.changed = make(chan struct{})
+	}
+	return c.mu.changed
+}
+
+// Status tells how the job is doing now.
+func (c *Container) Status() Status {
+	c.mu.Lock()
+	s := Status{Job: c.plan.Job, Generation: c.plan.Generation, State: c.mu.state, Err: c.mu.err, Started: c.mu.started}
+	c.mu.Unlock()
+	s.Tasks = make([]TaskStatus, len(c.tasks))
+	for i, t := range c.tasks {
+		s.Tasks[i] = t.status()
+	}
+	s.Progress = c.progress(&s)
+	return s
+}
+
+// progress sums the tasks': changelogs while they restore, then the inputs of
+// the user's that were there when the container started.
+func (c *Container) progress(s *Status) Progress {
+	if s.State <= Restoring {
+		p := Progress{Phase: "restore"}
+		for _, t := range c.tasks {
+			t.mu.Lock()
+			p.Done += t.mu.restore.Done
+			p.Total += t.mu.restore.Total
+			t.mu.Unlock()
+		}
+		return p
+	}
+	p := Progress{Phase: "run", Total: c.metrics.total.Load()}
+	for i := range s.Tasks {
+		for _, in := range s.Tasks[i].Inputs {
+			if !in.Repartition {
+				p.Done += int64(in.Offset)
+			}
+		}
+	}
+	p.Done = min(p.Total, max(0, p.Done-c.metrics.started.Load()))
+	return p
+}
+
+// report calls Options.Progress until done is closed, and once after that.
+func (c *Container) report(done <-chan struct{}) {
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-done:
+			s := c.Status()
+			c.opts.Progress(s.Progress)
+			return
+		}
+		if s := c.Status(); s.State <= Restoring || c.run != "" || s.Progress.Done < s.Progress.Total {
+			c.opts.Progress(s.Progress)
+		}
+	}
+}
