@@ -213,6 +213,7 @@ func (j *journal) writeEntries(g *group) error {
 
 func (j *journal) writeEntry(e *entry) error {
 	j.seq++
+	e.seq = j.seq
 	length := entryHeaderSize + len(e.parts)*entryPartSize
 	for i := range e.parts {
 		length += len(e.parts[i].batches)
