@@ -223,10 +223,35 @@ func Plain(b []byte, i int) int {
 	return i
 }
 
+// Word looks at eight bytes of a string at once, given as a little-endian word.
+// It returns how many plain bytes, as of Plain, the word begins with: 8 if all
+// are.
+func Word(x uint64) int {
+	q, s := x^quote, x^slash
+	return bits.TrailingZeros64(((x-lows)&^x|(q-ones)&^q|(s-ones)&^s|x)&tops) >> 3
+}
+
 // String skips the string whose opening quote is at i. Invalid UTF-8 is let
 // pass, as encoding/json does; Unquote replaces it.
 func String(b []byte, i int) int {
 	i++
+	for i+8 <= len(b) {
+		x := binary.LittleEndian.Uint64(b[i:])
+		q, s := x^quote, x^slash
+		if stop := ((x-lows)&^x | (q-ones)&^q | (s-ones)&^s) & tops; stop != 0 {
+			i += bits.TrailingZeros64(stop) >> 3
+			if b[i] == '"' {
+				return i + 1
+			}
+			break
+		}
+		i += 8
+	}
+	return stringTail(b, i)
+}
+
+// stringTail is String from within the string.
+func stringTail(b []byte, i int) int {
 	for {
 		i = stringEnd(b, i)
 		if i >= len(b) {

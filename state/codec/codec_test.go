@@ -177,3 +177,39 @@ func TestArena(t *testing.T) {
 		t.Error("Bytes returned nil for no bytes, want an empty slice")
 	}
 }
+
+// FuzzPlain feeds every fixed layout with arbitrary bytes: what a codec accepts
+// it writes back unchanged.
+func FuzzPlain(f *testing.F) {
+	f.Add([]byte("12345678"))
+	f.Add([]byte("home1234567812345678"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		canonical(t, String, src)
+		canonical(t, Bytes, src)
+		canonical(t, Int64, src)
+		canonical(t, Int32, src)
+		canonical(t, Int16, src)
+		canonical(t, Int8, src)
+		canonical(t, Float64, src)
+		canonical(t, Float32, src)
+		canonical(t, Bool, src)
+		canonical(t, WindowKey(String), src)
+		canonical(t, WindowKey(Int32, time.Minute), src)
+		canonical(t, SpanKey(Int64), src)
+		canonical(t, Span, src)
+	})
+}
+
+func canonical[T any](t *testing.T, c Codec[T], src []byte) {
+	t.Helper()
+	var v T
+	if err := c.Decode(&v, src, nil); err != nil {
+		if !errors.Is(err, ErrMalformed) {
+			t.Fatalf("%s: decode %x: %v is not ErrMalformed", c.Name(), src, err)
+		}
+		return
+	}
+	if back, err := c.Append(nil, v); err != nil || !bytes.Equal(back, src) {
+		t.Fatalf("%s: %x was read as %v and written as %x, %v", c.Name(), src, v, back, err)
+	}
+}

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -334,6 +335,18 @@ func (d *decoder) integer(i int) (negative bool, n uint64, end int) {
 }
 
 func (d *decoder) int(n *decodeNode, p place, i int) int {
+	// The common case first: digits that cannot overflow, into an int64 or int.
+	b := d.b
+	if c := b[i] - '1'; c < 9 {
+		v, j := int64(c+1), i+1
+		for j < len(b) && b[j]-'0' <= 9 {
+			v = v*10 + int64(b[j]-'0')
+			j++
+		}
+		if j-i <= 18 && j < len(b) && b[j] != '.' && b[j]|0x20 != 'e' && storeInt(n.typ.Kind(), p, v) {
+			return j
+		}
+	}
 	negative, u, end := d.integer(i)
 	if end < 0 {
 		return end
@@ -481,6 +494,16 @@ func (d *decoder) object(n *decodeNode, p place, i int) int {
 
 // key reads the key at i and returns the number of its field, -1 if none.
 func (d *decoder) key(n *names, guess, i int) (field, end int) {
+	b := d.b
+	if i+9 <= len(b) {
+		x := binary.LittleEndian.Uint64(b[i+1:])
+		if k := jsonscan.Word(x); k < 8 && b[i+1+k] == '"' {
+			if guess < len(n.words) && n.words[guess] == x&(1<<(8*k)-1) && k > 0 {
+				return guess, i + k + 2
+			}
+			return n.filtered(b[i+1 : i+1+k]), i + k + 2
+		}
+	}
 	end = jsonscan.Plain(d.b, i+1)
 	if end < len(d.b) && d.b[end] == '"' {
 		return n.plain(d.b[i+1:end], guess), end + 1

@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"reflect"
 	"slices"
 	"strings"
@@ -159,6 +160,10 @@ func compareBool(a, b bool) int {
 // encoding/json does.
 type names struct {
 	fields []field
+	// words holds each name of up to seven bytes as a little-endian word, zeros
+	// behind it; 0 for longer ones. Most names are told from most keys by one
+	// comparison.
+	words []uint64
 	// filter holds, for each length of a name (63 for all above), a set of the
 	// low five bits of its first bytes: most keys that a type does not declare
 	// are turned away by it. The bits of upper and lower case are the same.
@@ -174,8 +179,13 @@ type names struct {
 const manyFields = 12
 
 func namesOf(fields []field) *names {
-	n := &names{fields: fields}
+	n := &names{fields: fields, words: make([]uint64, len(fields))}
 	for i, f := range fields {
+		if len(f.name) < 8 {
+			var word [8]byte
+			copy(word[:], f.name)
+			n.words[i] = binary.LittleEndian.Uint64(word[:])
+		}
 		if f.name[0] >= utf8.RuneSelf || !isASCII(f.name) {
 			n.foreign = true
 		}
@@ -206,6 +216,11 @@ func (n *names) plain(key []byte, guess int) int {
 	if guess < len(n.fields) && n.fields[guess].name == string(key) {
 		return guess
 	}
+	return n.filtered(key)
+}
+
+// filtered is plain without a guess.
+func (n *names) filtered(key []byte) int {
 	if len(key) == 0 || n.filter[min(len(key), 63)]>>(key[0]&31)&1 == 0 && !n.foreign {
 		return -1
 	}
