@@ -105,12 +105,17 @@ func (l *Embedded) loadOrInit() (*meta, error) {
 	if err := m.store(l.fs, l.dir); err != nil {
 		return nil, err
 	}
+	if err := syncDir(l.fs, l.dir); err != nil {
+		return nil, err
+	}
 	if err := replaceFile(l.fs, formatFile, fmt.Appendf(nil, "%d\n", formatVersion)); err != nil {
 		return nil, err
 	}
-	// The directory's own entry, if it is new. A parent that cannot be opened
-	// (a file system of its own) holds no entry to be lost.
-	_ = syncDir(l.fs, l.fs.PathDir(l.dir))
+	// The directory's own entry, and those above it, may be new too. A parent
+	// that cannot be opened is not ours, and holds no entry that could be lost.
+	for dir := l.dir; l.fs.PathDir(dir) != dir; dir = l.fs.PathDir(dir) {
+		_ = syncDir(l.fs, l.fs.PathDir(dir))
+	}
 	return m, nil
 }
 
