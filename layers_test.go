@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"engine":         {"log", "state", "state/codec", "operators", "jobs"},
 	"engine/jobtest": {"log", "log/logtest", "state", "state/codec", "operators", "jobs", "engine", "engine/query"},
 	"engine/sim":     {"log", "log/logtest", "state", "state/codec", "operators", "jobs", "engine"},
-	"engine/query":   {"log", "state", "state/codec", "operators", "jobs", "engine"},
+	"engine/query":   {"log", "log/remote", "state", "state/codec", "operators", "jobs", "engine"},
 	"engine/web":     {"engine", "engine/query"},
 	"engine/bench":   {"log", "log/connect", "state", "state/codec", "operators", "jobs", "engine", "engine/query"},
 	"engine/cli": {"log", "log/connect", "log/remote", "state", "state/codec", "operators", "jobs", "engine", "engine/query",
