@@ -27,6 +27,17 @@ type source struct {
 	next   uint64 // number of the next record
 }
 
+// Prepare creates the topics where they are missing and writes the table of
+// campaigns, so that jobs which start before Run find all that they read.
+func (g *Generator) Prepare(ctx context.Context, l log.Log, now time.Time) error {
+	for _, topic := range []string{PageViews, Searches, AdEvents} {
+		if _, err := openTopic(ctx, l, topic); err != nil {
+			return err
+		}
+	}
+	return g.writeCampaigns(ctx, l, log.TimestampOf(now))
+}
+
 // Run creates the topics where they are missing, writes the table of campaigns,
 // and appends rate records a second until ctx ends, which is no error. If the
 // log is slower than that, Run makes up for one second at most and then goes on
