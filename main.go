@@ -1,4 +1,11 @@
 // Command grete is the stream processor with a durable log built in.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"github.com/gretestream/grete/engine/cli"
+	"github.com/gretestream/grete/examples"
+)
+
+func main() { os.Exit(cli.Main(examples.Jobs()...)) }

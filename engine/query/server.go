@@ -128,6 +128,15 @@ func isLoopback(host string) bool {
 // Addr is where the server listens.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
+// Local is Addr as this machine reaches it.
+func (s *Server) Local() string {
+	host, port, err := net.SplitHostPort(s.Addr())
+	if err == nil && net.ParseIP(host).IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return s.Addr()
+}
+
 // Add makes a job answerable, in place of one with the same name.
 func (s *Server) Add(src engine.Source) {
 	s.mu.Lock()
