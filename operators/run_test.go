@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 	op "github.com/gretestream/grete/operators"
+	"github.com/gretestream/grete/state"
 )
 
 // runner runs a whole job in memory, one task per stage, as the engine would: it
@@ -22,6 +24,9 @@ type runner struct {
 	out    map[string][]log.Record // what was written, by topic
 	dead   []op.DeadLetter
 	offset map[string]log.Offset
+	log    log.Log // of changelogs
+	disk   *logtest.Disk
+	dbs    []*state.DB // by stage
 }
 
 // start builds the job; mistakes are fatal.
@@ -148,8 +153,13 @@ func (r *runner) wrote(topic string, want ...string) {
 	for _, rec := range r.out[topic] {
 		got = append(got, fmt.Sprintf("%d %s %s", rec.Timestamp, text(rec.Key), text(rec.Value)))
 	}
+	r.same("topic "+topic, got, want)
+}
+
+func (r *runner) same(what string, got, want []string) {
+	r.t.Helper()
 	if !slices.Equal(got, want) {
-		r.t.Errorf("topic %s: got\n\t%s\nwant\n\t%s", topic, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+		r.t.Errorf("%s: got\n\t%s\nwant\n\t%s", what, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
 
