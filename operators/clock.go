@@ -173,6 +173,14 @@ func (l *timeline) fire() error {
 	return nil
 }
 
+// lower tells that something will be due at watermark w, sooner than was known.
+func (l *timeline) lower(w int64) {
+	if w < l.next {
+		l.next = w
+		l.setLimits()
+	}
+}
+
 // setLimits tells each clock when the timeline needs to know of it next. A clock
 // that is not alone at the minimum cannot move it.
 func (l *timeline) setLimits() {

@@ -115,6 +115,7 @@ type step struct {
 	keyed  bool        // equal keys must meet in one task
 	lag    int64       // ms: how far results may stay behind the watermark
 	holds  bool        // results may wait for a later commit: see operator.earliest
+	single bool        // may ask for the watermark at any time: its inputs are taken record by record
 	extra  func()      // checks that need the whole graph; run by compile
 
 	// Codec names of the step's output, resolved by compile.

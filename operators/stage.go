@@ -217,6 +217,7 @@ func (s *step) demand() {
 
 // trace works out which inputs, clocks and original bytes reach s.
 func (s *step) trace(st *Stage) {
+	rekeys := false
 	switch {
 	case s.source != nil:
 		s.inputs = []int{s.source.input}
@@ -225,7 +226,7 @@ func (s *step) trace(st *Stage) {
 			s.feeds = []feedDecl{{clock: s, input: s.source.input}}
 		}
 	default:
-		s.inherit()
+		rekeys = s.inherit()
 	}
 	if s.clock {
 		s.feeds = nil
@@ -254,6 +255,9 @@ func (s *step) trace(st *Stage) {
 			st.Together = append(st.Together, s.inputs)
 		}
 	}
+	if rekeys {
+		s.keyChanged = s
+	}
 	s.feeds = slices.Clone(s.feeds)
 	for i := range s.feeds {
 		s.feeds[i].lag += s.lag
@@ -263,8 +267,9 @@ func (s *step) trace(st *Stage) {
 	}
 }
 
-// inherit takes over from the steps before s what passes through it.
-func (s *step) inherit() {
+// inherit takes over from the steps before s what passes through it, and tells
+// whether s changes the keys.
+func (s *step) inherit() (rekeys bool) {
 	for i, f := range s.from {
 		if i == 0 {
 			s.rawKey, s.rawValue, s.keyChanged = f.rawKey, f.rawValue, f.keyChanged
@@ -303,15 +308,14 @@ func (s *step) inherit() {
 		}
 	}
 	slices.Sort(s.inputs)
-	if s.rekeys || s.kind == dropWindowKind && s.rawKey != "" {
-		s.keyChanged = s // a topic of windowed keys is partitioned by key and window
-	}
+	changes := s.rekeys || s.kind == dropWindowKind && s.rawKey != "" // a topic of windowed keys is partitioned by key and window
 	if !s.keepsKey {
 		s.rawKey = ""
 	}
 	if !s.keepsValue {
 		s.rawValue = ""
 	}
+	return changes
 }
 
 // hear adds a clock to those of s; of two paths from one clock the longer lag
@@ -369,7 +373,8 @@ func (st *Stage) clockLabel(f feedDecl) string {
 }
 
 // meet merges overlapping groups of inputs that must be partitioned alike, and
-// finds where a source's branches come together again.
+// finds what has to be taken record by record: where a source's branches come
+// together again, and where a step asks for it.
 func (st *Stage) meet() {
 	for i := 0; i < len(st.Together); i++ {
 		for j := i + 1; j < len(st.Together); j++ {
@@ -384,7 +389,7 @@ func (st *Stage) meet() {
 	}
 	st.single = make([]bool, len(st.Inputs))
 	for _, s := range st.steps {
-		if s.diamond {
+		if s.diamond || s.single {
 			for _, in := range s.inputs {
 				st.single[in] = true
 			}
