@@ -194,12 +194,12 @@ func (c *Container) runTasks(ctx, work context.Context, cancel context.CancelCau
 func (c *Container) supervise(ctx context.Context, errs <-chan error, stop chan struct{}, cancel context.CancelCauseFunc) error {
 	var failures []error
 	var giveUp <-chan time.Time
-	stopping, all := ctx.Done(), c.allArrived
+	end, all, stopping := ctx.Done(), c.allArrived, false
 	halt := func() {
-		if stopping == nil {
+		if stopping {
 			return
 		}
-		stopping = nil
+		end, stopping = nil, true
 		c.move(Stopping, nil)
 		close(stop)
 		timer := time.NewTimer(c.opts.StopTimeout)
@@ -215,17 +215,17 @@ func (c *Container) supervise(ctx context.Context, errs <-chan error, stop chan 
 			}
 		case <-all:
 			all = nil
-			if stopping != nil {
+			if !stopping {
 				c.move(Running, nil)
 			}
-		case <-stopping:
+		case <-end:
 			halt()
 		case <-giveUp:
 			cancel(fmt.Errorf("tasks did not stop within %v", c.opts.StopTimeout))
 			giveUp = nil
 		}
 	}
-	if stopping != nil {
+	if !stopping {
 		if all != nil {
 			c.move(Running, nil)
 		}
