@@ -17,6 +17,7 @@ type guard struct {
 	step *step
 	at   int    // the record that the loop is at
 	loop func() // goes from at to the end of the batch, keeping at up to date
+	undo func() // if set: takes back what the failed record did
 	bad  []int32
 	errs []error
 }
@@ -40,6 +41,9 @@ func (g *guard) once(n int) {
 func (g *guard) rescue() {
 	if r := recover(); r != nil {
 		g.note(fmt.Errorf("the function panicked: %v", r))
+		if g.undo != nil {
+			g.undo()
+		}
 		g.at++
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gretestream/grete/log"
-	"github.com/gretestream/grete/log/logtest"
 	op "github.com/gretestream/grete/operators"
 	"github.com/gretestream/grete/state"
 )
@@ -24,9 +23,11 @@ type runner struct {
 	out    map[string][]log.Record // what was written, by topic
 	dead   []op.DeadLetter
 	offset map[string]log.Offset
-	log    log.Log // of changelogs
-	disk   *logtest.Disk
-	dbs    []*state.DB // by stage
+
+	l     log.Log
+	fs    log.FS
+	dbs   []*state.DB // by stage; nil where it keeps nothing
+	saved [][]byte    // by stage, at the last commit
 }
 
 // start builds the job; mistakes are fatal.
@@ -37,16 +38,33 @@ func start(t testing.TB, build func(*op.Graph)) *runner {
 		t.Fatal(err)
 	}
 	r := &runner{t: t, stages: stages, now: time.UnixMilli(1_000_000_000_000), out: map[string][]log.Record{}, offset: map[string]log.Offset{}}
-	for _, s := range stages {
-		env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return 1 }, Memory: 64 << 20}
-		env.DB = r.openDB(s)
-		f, err := s.Wire(env, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.flows = append(r.flows, f)
-	}
+	r.dbs, r.saved, r.flows = make([]*state.DB, len(stages)), make([][]byte, len(stages)), make([]*op.Flow, len(stages))
+	r.wire()
 	return r
+}
+
+// wire makes the tasks, from what was saved if there is something.
+func (r *runner) wire() {
+	r.t.Helper()
+	for i, s := range r.stages {
+		env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return 1 }, Memory: 64 << 20}
+		r.openDB(i)
+		env.DB = r.dbs[i]
+		f, err := s.Wire(env, r.saved[i])
+		r.must(err)
+		r.flows[i] = f
+	}
+}
+
+// restart throws the tasks away and makes them anew from the last commit.
+func (r *runner) restart() {
+	r.t.Helper()
+	for _, d := range r.dbs {
+		if d != nil {
+			r.must(d.Close())
+		}
+	}
+	r.wire()
 }
 
 // rec is a record of a topic; an empty key or value is null.
@@ -96,6 +114,7 @@ func (r *runner) commit(i int) {
 	r.t.Helper()
 	f, s := r.flows[i], r.stages[i]
 	r.must(f.Drain())
+	r.saved[i] = f.Save(nil)
 	r.apply(i)
 	f.Applied()
 	r.dead = append(r.dead, f.DeadLetters()...)
