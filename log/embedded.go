@@ -86,6 +86,7 @@ func Open(dir string, opts Options) (*Embedded, error) {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	l.token <- struct{}{}
+	l.forgetGone()
 	l.startWorkers()
 	return l, nil
 }

@@ -30,8 +30,7 @@ type foundPart struct {
 type foundJournal struct {
 	numbers []int64 // of all files
 	entries []foundEntry
-	last    uint64   // sequence of the last good entry, or what the meta has safe
-	mode    SyncMode // that the newest file was written under
+	last    uint64 // sequence of the last good entry, or what the meta has safe
 	// torn says where the journal ends before the end of its bytes, if it does.
 	torn error
 }
@@ -70,9 +69,6 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.used {
-			j.mode = f.mode
-		}
 		if len(f.entries) == 0 && j.torn == nil {
 			j.torn = f.bad[0]
 		}
@@ -100,8 +96,6 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 
 // scannedFile is what one journal file holds.
 type scannedFile struct {
-	used    bool // its header is that of its name
-	mode    SyncMode
 	entries []foundEntry
 	bad     map[int]error // what is wrong after that many entries
 }
@@ -116,15 +110,12 @@ func scanJournalFile(fs FS, dir string, seed uint64, number int64) (*scannedFile
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	f := &scannedFile{bad: map[int]error{}}
-	h, err := parseJournalHeader(data)
-	switch {
-	case errors.Is(err, ErrNewerFormat):
+	// A header of another number is no mistake: a spare that has got its new
+	// name and nothing else.
+	if _, err := parseJournalHeader(data); errors.Is(err, ErrNewerFormat) {
 		return nil, fmt.Errorf("%s: %w", name, err)
-	case err != nil:
+	} else if err != nil {
 		f.bad[0] = fmt.Errorf("%s: %w", name, err)
-	default:
-		// Another number: a spare that has got its new name and nothing else.
-		f.used, f.mode = h.number == number, h.mode
 	}
 	f.scan(name, number, data, saltOf(seed, number))
 	return f, nil

@@ -30,6 +30,9 @@ type meta struct {
 	LeaderEpoch int32 `json:"leader_epoch"`
 	// Journal is a journal file number above all that were ever used.
 	Journal int64 `json:"journal"`
+	// Sync is the sync policy's mode since this meta was first stored by an Open:
+	// what the journal has lost tells nothing about damage unless it is SyncGroup.
+	Sync SyncMode `json:"sync"`
 	// Sequence is that of the last journal entry whose effects are all synced.
 	Sequence uint64      `json:"sequence"`
 	Topics   []metaTopic `json:"topics"`

@@ -238,6 +238,27 @@ func (l *Embedded) Groups() []string {
 	return names
 }
 
+// forgetGone finishes deletions that a crash came in between of: no topic made
+// again under an old name may begin where the old one was read to.
+func (l *Embedded) forgetGone() {
+	topics := *l.topics.Load()
+	gone := map[string]bool{}
+	l.offsets.mu.RLock()
+	for _, m := range l.offsets.groups {
+		for tp := range m {
+			if _, ok := topics[tp.Topic]; !ok {
+				gone[tp.Topic] = true
+			}
+		}
+	}
+	l.offsets.mu.RUnlock()
+	for name := range gone {
+		if err := l.forgetOffsets(name); err != nil {
+			l.logger.Warn("committed offsets of a deleted topic are still there", "topic", name, "err", err)
+		}
+	}
+}
+
 // forgetOffsets removes all committed offsets of a topic that is gone.
 func (l *Embedded) forgetOffsets(topic string) error {
 	l.offsets.mu.RLock()

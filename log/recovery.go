@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 )
 
@@ -28,7 +29,7 @@ func (l *Embedded) open() error {
 	}
 	clean := size >= 0
 
-	r := &recovery{l: l, clean: clean, byID: map[TopicID]*topic{}, walks: map[*partition]*walked{}}
+	r := &recovery{l: l, clean: clean, mode: m.Sync, byID: map[TopicID]*topic{}, walks: map[*partition]*walked{}}
 	l.clusterID = m.ClusterID
 	if r.journal, err = scanJournal(l.fs, l.journalDir(), l.seed(), m.Sequence); err != nil {
 		return err
@@ -134,12 +135,14 @@ func checkFormat(name string, data []byte) error {
 type recovery struct {
 	l       *Embedded
 	clean   bool
+	mode    SyncMode // that the directory was written under; a lost journal could not tell
 	journal *foundJournal
 	byID    map[TopicID]*topic
 	topics  map[string]*topic
 	walks   map[*partition]*walked
 	order   []*partition
-	gone    []string // directories of deleted topics
+	gone    []string // directories of deleted topics, under their last names
+	going   []string // of those, the names that the last ones of gone still have
 }
 
 // load walks all partitions that the meta knows.
@@ -162,7 +165,11 @@ func (r *recovery) load(m *meta) error {
 		if deleted[mt.ID] {
 			// A crash in the middle of the deletion, which is finished now.
 			for i := range mt.Partitions {
-				r.gone = append(r.gone, TopicPartition{mt.Name, int32(i)}.String())
+				dir := TopicPartition{mt.Name, int32(i)}.String()
+				if slices.Contains(names, dir) {
+					r.going = append(r.going, dir)
+					r.gone = append(r.gone, deletedDir(dir, mt.ID))
+				}
 			}
 			continue
 		}
@@ -241,7 +248,7 @@ func (r *recovery) judgePartition(p *partition, vouched Offset, replay int64) er
 		return fmt.Errorf("%w: partition %s: %s at byte %d holds a whole batch with offsets %d to %d, but the journal ends at %d: the journal has lost what it had acknowledged; nothing was changed",
 			ErrCorrupt, p.tp, file, pos, info.BaseOffset, info.LastOffset(), vouched)
 	}
-	group := r.journal.mode == SyncGroup
+	group := r.mode == SyncGroup
 	if w.end > vouched {
 		if group {
 			return beyond(w.segments[len(w.segments)-1].logName(), w.pos, BatchInfo{BaseOffset: vouched, LastOffsetDelta: int32(w.end - vouched - 1)})
@@ -278,10 +285,8 @@ func (r *recovery) find(id TopicID, n int32) *partition {
 // before the journal is given up.
 func (r *recovery) run(m *meta) error {
 	l := r.l
-	for _, name := range r.gone {
-		if err := l.fs.RemoveAll(l.fs.PathJoin(l.dir, topicsDirName, name)); err != nil && !isNotExist(err) {
-			return fmt.Errorf("remove deleted topic: %w", err)
-		}
+	if err := r.finishDeletions(); err != nil {
+		return fmt.Errorf("finish the deletion of a topic: %w", err)
 	}
 	vouched := r.vouched()
 	for _, p := range r.order {
@@ -309,6 +314,24 @@ func (r *recovery) run(m *meta) error {
 		return err
 	}
 	return l.loadOffsets()
+}
+
+// finishDeletions takes their names from what is left of deleted topics, so that
+// a topic made again never meets it. The files go later, once the meta is
+// durable without the topic: without them it could not be opened.
+func (r *recovery) finishDeletions() error {
+	if len(r.going) == 0 {
+		return nil
+	}
+	l := r.l
+	topicsDir := l.fs.PathJoin(l.dir, topicsDirName)
+	last := r.gone[len(r.gone)-len(r.going):]
+	for i, name := range r.going {
+		if err := l.fs.Rename(l.fs.PathJoin(topicsDir, name), l.fs.PathJoin(topicsDir, last[i])); err != nil {
+			return err
+		}
+	}
+	return syncDir(l.fs, topicsDir)
 }
 
 // vouched returns the end of each partition according to recovery point and journal.
@@ -355,8 +378,14 @@ func (r *recovery) makeSafe() error {
 	return nil
 }
 
-// removeStale removes segment files that retention had given up before a crash.
+// removeStale removes what deletions and retention had given up before a crash.
 func (r *recovery) removeStale() {
+	for _, name := range r.gone {
+		dir := r.l.fs.PathJoin(r.l.dir, topicsDirName, name)
+		if err := r.l.fs.RemoveAll(dir); err != nil && !isNotExist(err) {
+			r.l.logger.Warn("leftover of a deleted topic cannot be removed", "dir", dir, "err", err)
+		}
+	}
 	for _, p := range r.order {
 		for _, base := range r.walks[p].stale {
 			s := newSegment(r.l.fs, p.dir, base, 0)
