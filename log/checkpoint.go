@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/cockroachdb/pebble/vfs"
 )
 
 // checkpoint syncs what the segments hold and gives up the journal files that
@@ -126,7 +128,7 @@ func (l *Embedded) storeMeta(topics map[string]*topic) error {
 	defer l.metaMu.Unlock()
 	m := meta{
 		ClusterID: l.clusterID, Boot: l.boot, LeaderEpoch: l.leaderEpoch,
-		Journal: l.journal.first, Sequence: l.safeSequence,
+		Journal: l.journal.first, Sync: l.opts.Sync.Mode, Sequence: l.safeSequence,
 		Topics: make([]metaTopic, 0, len(topics)),
 	}
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
@@ -140,7 +142,21 @@ func (l *Embedded) storeMeta(topics map[string]*topic) error {
 		}
 		m.Topics = append(m.Topics, mt)
 	}
-	return m.store(l.fs, l.dir)
+	return l.failUnlessFull(m.store(l.fs, l.dir))
+}
+
+// failUnlessFull makes the log read-only for good if something other than a
+// full disk kept its files from being written: which bytes are on the disk is
+// not known any more, and after a failed sync it cannot be made sure of.
+func (l *Embedded) failUnlessFull(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case vfs.IsNoSpaceError(err):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	l.fail(err)
+	return fmt.Errorf("%w: %w", ErrReadOnly, err)
 }
 
 // journalRolled asks for a checkpoint, or makes it when too much waits for one.

@@ -352,9 +352,7 @@ func (l *Embedded) applyBatches(pt *part, now Timestamp) {
 		}
 		l.fail(err)
 	}
-	if err := pt.p.keep(l.fs, pt.base, pt.batches, now); err != nil {
-		l.logger.Error("acknowledged records can be read again only after a restart", "err", err)
-	}
+	pt.p.keep(l.fs, pt.base, pt.batches, now)
 }
 
 // barrier waits until everything admitted so far is visible or has failed.

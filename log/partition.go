@@ -103,15 +103,16 @@ func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error 
 }
 
 // keep is append after a failed write: the run is served from memory.
-func (p *partition) keep(fs FS, base Offset, run []byte, now Timestamp) error {
+func (p *partition) keep(fs FS, base Offset, run []byte, now Timestamp) {
 	s := p.last()
 	if s == nil {
-		return fmt.Errorf("no segment to serve %s from", p.tp)
+		s = newSegment(fs, p.dir, base, p.topic.config().indexBytes)
+		p.segments.Store(&[]*segment{s})
+		p.written = 0
 	}
 	s.keep(run, p.written)
 	s.note(run, p.written, now)
 	p.written += int64(len(run))
-	return nil
 }
 
 // full tells whether a run must go to the next segment.

@@ -368,7 +368,7 @@ func (r *reader) read(want int) error {
 		return nil
 	}
 	if r.next+n > r.ahead {
-		_ = r.seg.file.Prefetch(r.next+n, prefetchBytes) // only advice
+		r.seg.prefetch(r.next + n)
 		r.ahead = r.next + n + prefetchBytes/2
 	}
 	got, err := r.seg.ReadAt((*r.buf)[r.to:r.to+int(n)], r.next)

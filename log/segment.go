@@ -133,18 +133,40 @@ func (s *segment) times() (maxTime, appended Timestamp) {
 // segmentReader reads the visible bytes of a segment through a file of its own.
 type segmentReader struct {
 	s    *segment
-	file vfs.File
+	file vfs.File // nil: all of it is in memory only
 }
 
 func (s *segment) openReader() (*segmentReader, error) {
 	f, err := s.fs.Open(s.logName(), vfs.SequentialReadsOption)
+	if err != nil && s.inMemory() {
+		return &segmentReader{s: s}, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", s.logName(), err)
 	}
 	return &segmentReader{s, f}, nil
 }
 
-func (r *segmentReader) Close() error { return r.file.Close() }
+// inMemory tells whether no byte of the segment is in its file.
+func (s *segment) inMemory() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mem != nil && s.memPos == 0
+}
+
+func (r *segmentReader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+// prefetch asks the disk to read on from pos. It is only advice.
+func (r *segmentReader) prefetch(pos int64) {
+	if r.file != nil {
+		_ = r.file.Prefetch(pos, prefetchBytes)
+	}
+}
 
 // ReadAt is io.ReaderAt. What lies in memory only is served from there.
 func (r *segmentReader) ReadAt(b []byte, pos int64) (n int, err error) {

@@ -83,6 +83,9 @@ func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
 		p.newDir = true
 		p.safe.Segments = nil
 	}
+	// A checkpoint in between would store the meta without the topic.
+	l.checkpointMu.Lock()
+	defer l.checkpointMu.Unlock()
 	// The meta first: a directory that it does not know is never taken over.
 	changed := maps.Clone(*l.topics.Load())
 	changed[t.name] = t
@@ -92,7 +95,7 @@ func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
 	for _, p := range t.parts {
 		if err := p.makeDir(l.fs, l.leaderEpoch); err != nil {
 			delete(changed, t.name)
-			return nil, errors.Join(err, l.storeMeta(changed))
+			return nil, errors.Join(l.failUnlessFull(err), l.storeMeta(changed))
 		}
 	}
 	l.topics.Store(&changed)
