@@ -46,6 +46,7 @@ type Container struct {
 	restoring  chan struct{} // a token per task that restores
 	arrived    atomic.Int64  // tasks that have announced themselves
 	allArrived chan struct{} // closed when all have
+	ended      chan struct{} // closed when Run returns
 
 	checkpointBytes atomic.Int64 // written since the janitor looked
 
@@ -82,6 +83,7 @@ func Open(ctx context.Context, opts Options) (*Container, error) {
 		checkpointTopic: jobs.CheckpointTopic(opts.Job.Name, d.stored.Plan.Generation),
 		restoring:       make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		allArrived:      make(chan struct{}),
+		ended:           make(chan struct{}),
 	}
 	dead, err := opts.Log.Topic(ctx, c.plan.DeadLetters)
 	if err != nil {
@@ -116,6 +118,7 @@ func (c *Container) makeTasks() {
 				producer: jobs.Producer(c.plan.Job, c.plan.Generation, name),
 				logger:   c.logger.With("task", name),
 				nudge:    make(chan struct{}, 1),
+				settle:   make(chan chan<- bool),
 				metrics:  c.metrics.task(name),
 			}
 			t.mu.checkpointAt = -1
@@ -137,6 +140,7 @@ func (c *Container) Run(ctx context.Context) error {
 	if !c.move(Restoring, nil) {
 		return fmt.Errorf("container of job %q was run before: it is %s", c.plan.Job, c.Status().State)
 	}
+	defer close(c.ended)
 	c.mu.Lock()
 	c.mu.started = c.opts.Now()
 	c.mu.Unlock()

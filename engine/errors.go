@@ -12,6 +12,7 @@ var (
 	ErrUnknownStore = errors.New("unknown store")
 	ErrNotReady     = errors.New("still restoring")
 	ErrNotDeployed  = errors.New("job was never run on this log")
+	ErrEnded        = errors.New("container has ended")
 )
 
 // GapError says that records which a job has yet to read are gone.

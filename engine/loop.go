@@ -72,6 +72,8 @@ func (l *life) sleep(ctx context.Context, stop <-chan struct{}, d time.Duration)
 		return l.committed(a)
 	case <-l.t.nudge:
 		l.dirty = true // write the checkpoint again: see janitor
+	case answer := <-l.t.settle:
+		return l.settleNow(ctx, answer)
 	case <-stop:
 	case <-l.timer.C:
 	case <-ctx.Done():

@@ -34,8 +34,9 @@ type task struct {
 	key       []byte // name, as the checkpoint's key
 	producer  string
 	logger    hclog.Logger
-	until     []log.Offset  // per input: its end when the container started
-	nudge     chan struct{} // one token: write the checkpoint again
+	until     []log.Offset     // per input: its end when the container started
+	nudge     chan struct{}    // one token: write the checkpoint again
+	settle    chan chan<- bool // do all there is to do, and tell whether there was anything: see Settle
 	metrics   taskMetrics
 
 	// What the container hands to the first life.
