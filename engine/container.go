@@ -254,7 +254,10 @@ func (c *Container) prepare(ctx context.Context) error {
 	}
 	for _, t := range c.tasks {
 		if p, ok := points[t.name]; ok {
-			t.saved, t.mu.checkpointAt = &p.checkpoint, p.offset
+			t.saved = &p.checkpoint
+			t.mu.Lock()
+			t.mu.checkpointAt = p.offset
+			t.mu.Unlock()
 		}
 		if err := t.captureEnds(ctx); err != nil {
 			return err
@@ -284,7 +287,9 @@ func (t *task) captureEnds(ctx context.Context) error {
 		if s := savedInput(t.saved, in.Topic); s != nil {
 			start = s.Offset
 		}
+		t.mu.Lock()
 		t.mu.status.Inputs[i].Offset, t.mu.status.Inputs[i].End = start, b.End
+		t.mu.Unlock()
 		t.c.metrics.total.Add(int64(max(0, b.End-start)))
 		t.c.metrics.started.Add(int64(start))
 	}
