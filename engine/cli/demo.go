@@ -172,7 +172,7 @@ func (a *app) demo(ctx context.Context, d *dataDir, list []jobs.Job, f *demoFlag
 	stopJobs()
 	jobsDone.Wait()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return explain(err)
+		return err
 	}
 	return nil
 }

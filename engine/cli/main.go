@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gretestream/grete/jobs"
+	"github.com/gretestream/grete/log"
 )
 
 // Exit codes.
@@ -101,8 +102,24 @@ func run(ctx context.Context, args []string, s streams, list []jobs.Job) int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	}
-	a.errorf("%v", err)
+	// Lists of several things come on lines of their own, below the first.
+	a.errorf("%s", strings.ReplaceAll(explain(err).Error(), "\n", "\n  "))
 	return exitFailure
+}
+
+// explain adds what to do to an error that comes from the depth.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, log.ErrNoSpace):
+		return fmt.Errorf("%w: make room on the disk and run the same command again; nothing acknowledged is lost", err)
+	case errors.Is(err, log.ErrReadOnly):
+		return fmt.Errorf("%w: see what is wrong with the disk, then start again; nothing acknowledged is lost", err)
+	case errors.Is(err, log.ErrNewerFormat):
+		return fmt.Errorf("%w: use the newer grete that wrote it", err)
+	case errors.Is(err, log.ErrCorrupt):
+		return fmt.Errorf("%w: nothing was changed; \"grete fsck\" lists all damage", err)
+	}
+	return err
 }
 
 // errReported ends a command whose failure has been shown already.

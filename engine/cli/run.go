@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/gretestream/grete/engine"
 	"github.com/gretestream/grete/jobs"
-	"github.com/gretestream/grete/log"
 )
 
 // runFlags say how a job is run.
@@ -120,7 +118,7 @@ func (a *app) runJob(ctx context.Context, d *dataDir, r *jobRun) error {
 		c, err := openJob(ctx, opts, r.reprocess)
 		if err != nil {
 			r.requests.started(nil, err)
-			return explain(err)
+			return err
 		}
 		r.reprocess = nil
 		d.server.Add(c)
@@ -137,7 +135,7 @@ func (a *app) runJob(ctx context.Context, d *dataDir, r *jobRun) error {
 			if err == nil && !r.quiet {
 				a.runEnded(c)
 			}
-			return explain(err)
+			return err
 		}
 		r.reprocess = next
 	}
@@ -152,19 +150,6 @@ func openJob(ctx context.Context, opts engine.Options, again *reprocessSpec) (*e
 		}
 	}
 	return engine.Open(ctx, opts)
-}
-
-// explain adds what to do to an error of a job.
-func explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, log.ErrNoSpace):
-		return fmt.Errorf("%w: make room on the disk and run the same command again: nothing acknowledged is lost", err)
-	case errors.Is(err, log.ErrReadOnly):
-		return fmt.Errorf("%w: see what is wrong with the disk, then run the same command again", err)
-	}
-	return err
 }
 
 func (a *app) runStarted(d *dataDir, c *engine.Container, r *jobRun) {

@@ -118,7 +118,7 @@ func (a *app) topicDescribe() *cobra.Command {
 			return a.withTopic(cmd, args, func(ctx context.Context, d *dataDir, name string) error {
 				t, err := d.Topic(ctx, name)
 				if err != nil {
-					return err
+					return unknownTopic(ctx, d, name, err)
 				}
 				r := &rows{columns: []column{{title: "Topic"}, {"Partition", true}, {"Start", true}, {"End", true}, {"Records", true}}}
 				for p := range t.Partitions {
