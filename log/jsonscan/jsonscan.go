@@ -223,14 +223,6 @@ func Plain(b []byte, i int) int {
 	return i
 }
 
-// Word looks at eight bytes of a string at once, given as a little-endian word.
-// It returns how many plain bytes, as of Plain, the word begins with: 8 if all
-// are.
-func Word(x uint64) int {
-	q, s := x^quote, x^slash
-	return bits.TrailingZeros64(((x-lows)&^x|(q-ones)&^q|(s-ones)&^s|x)&tops) >> 3
-}
-
 // String skips the string whose opening quote is at i. Invalid UTF-8 is let
 // pass, as encoding/json does; Unquote replaces it.
 func String(b []byte, i int) int {

@@ -18,6 +18,7 @@ type Arena struct {
 
 	free    []byte // what is left of the present block; len(free) bytes can be cut
 	scratch []byte // of decoders, while they unescape a string
+	shape   shape  // of decoders of JSON
 }
 
 // String returns a string with the bytes of b.

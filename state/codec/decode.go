@@ -3,7 +3,6 @@ package codec
 import (
 	"encoding"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -158,7 +157,12 @@ func (d *decoder) error(name string) error {
 
 // skip passes the value at i without keeping it.
 func (d *decoder) skip(i int) int {
-	end := jsonscan.Value(d.b, i, d.depth)
+	var end int
+	if i < len(d.b) && d.b[i] == '"' {
+		end = jsonscan.String(d.b, i)
+	} else {
+		end = jsonscan.Value(d.b, i, d.depth)
+	}
 	if end < 0 {
 		return d.fail(^end, "")
 	}
@@ -453,25 +457,30 @@ func (d *decoder) object(n *decodeNode, p place, i int) int {
 		d.depth--
 		return i + 1
 	}
-	guess := 0
-	for {
-		if i >= len(b) || b[i] != '"' {
-			return d.fail(i, "")
+	var expected []shapeKey
+	if d.depth == 1 && d.a != nil {
+		expected = d.a.expectedKeys(n.names)
+	}
+	for nth := 0; ; nth++ {
+		k, end := -1, -1
+		if nth < len(expected) {
+			k, end = expected[nth].match(b, i)
 		}
-		k, end := d.key(n.names, guess, i)
 		if end < 0 {
-			return end
+			if k, end = d.key(n.names, i, nth); end < 0 {
+				return end
+			}
 		}
-		if i = end; i < len(b) && b[i] == ':' {
-			i = jsonscan.Space(b, i+1)
-		} else if i = jsonscan.Colon(b, i); i < 0 {
-			return d.fail(^i, "")
-		}
-		if k < 0 {
-			i = d.skip(i)
-		} else {
-			guess = k + 1
+		i = jsonscan.Space(b, end)
+		switch {
+		case k >= 0:
 			i = d.member(&n.names.fields[k], p, i)
+		case i < len(b) && b[i] == '"':
+			if i = jsonscan.String(b, i); i < 0 {
+				return d.fail(^i, "")
+			}
+		default:
+			i = d.skip(i)
 		}
 		if i < 0 {
 			return i
@@ -492,27 +501,31 @@ func (d *decoder) object(n *decodeNode, p place, i int) int {
 	}
 }
 
-// key reads the key at i and returns the number of its field, -1 if none.
-func (d *decoder) key(n *names, guess, i int) (field, end int) {
+// key reads the key at i, the nth of its object, and its colon. It returns the
+// number of its field, -1 if none, and the position behind the colon.
+func (d *decoder) key(n *names, i, nth int) (field, end int) {
 	b := d.b
-	if i+9 <= len(b) {
-		x := binary.LittleEndian.Uint64(b[i+1:])
-		if k := jsonscan.Word(x); k < 8 && b[i+1+k] == '"' {
-			if guess < len(n.words) && n.words[guess] == x&(1<<(8*k)-1) && k > 0 {
-				return guess, i + k + 2
-			}
-			return n.filtered(b[i+1 : i+1+k]), i + k + 2
+	if i >= len(b) || b[i] != '"' {
+		return -1, d.fail(i, "")
+	}
+	end = jsonscan.Plain(b, i+1)
+	if end < len(b) && b[end] == '"' {
+		field = n.plain(b[i+1 : end])
+		end++
+	} else {
+		var key []byte
+		if key, end = d.text(i); end < 0 {
+			return -1, end
 		}
+		field = n.any(key)
 	}
-	end = jsonscan.Plain(d.b, i+1)
-	if end < len(d.b) && d.b[end] == '"' {
-		return n.plain(d.b[i+1:end], guess), end + 1
+	if end = jsonscan.Colon(b, end); end < 0 {
+		return -1, d.fail(^end, "")
 	}
-	key, end := d.text(i)
-	if end < 0 {
-		return -1, end
+	if d.depth == 1 && d.a != nil {
+		d.a.shape.learn(b[i+1:end], nth, field)
 	}
-	return n.any(key), end
+	return field, end
 }
 
 func (d *decoder) member(f *field, p place, i int) int {

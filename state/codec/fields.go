@@ -3,7 +3,6 @@ package codec
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"reflect"
 	"slices"
 	"strings"
@@ -160,10 +159,6 @@ func compareBool(a, b bool) int {
 // encoding/json does.
 type names struct {
 	fields []field
-	// words holds each name of up to seven bytes as a little-endian word, zeros
-	// behind it; 0 for longer ones. Most names are told from most keys by one
-	// comparison.
-	words []uint64
 	// filter holds, for each length of a name (63 for all above), a set of the
 	// low five bits of its first bytes: most keys that a type does not declare
 	// are turned away by it. The bits of upper and lower case are the same.
@@ -179,13 +174,8 @@ type names struct {
 const manyFields = 12
 
 func namesOf(fields []field) *names {
-	n := &names{fields: fields, words: make([]uint64, len(fields))}
+	n := &names{fields: fields}
 	for i, f := range fields {
-		if len(f.name) < 8 {
-			var word [8]byte
-			copy(word[:], f.name)
-			n.words[i] = binary.LittleEndian.Uint64(word[:])
-		}
 		if f.name[0] >= utf8.RuneSelf || !isASCII(f.name) {
 			n.foreign = true
 		}
@@ -209,18 +199,8 @@ func isASCII(s string) bool {
 	return true
 }
 
-// plain finds the field of a key of ASCII letters, or returns -1. guess is the
-// field that is looked at first: records of one source list their keys in one
-// order.
-func (n *names) plain(key []byte, guess int) int {
-	if guess < len(n.fields) && n.fields[guess].name == string(key) {
-		return guess
-	}
-	return n.filtered(key)
-}
-
-// filtered is plain without a guess.
-func (n *names) filtered(key []byte) int {
+// plain finds the field of a key of plain ASCII, or returns -1.
+func (n *names) plain(key []byte) int {
 	if len(key) == 0 || n.filter[min(len(key), 63)]>>(key[0]&31)&1 == 0 && !n.foreign {
 		return -1
 	}

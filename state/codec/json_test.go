@@ -152,13 +152,18 @@ type TwinB struct {
 
 // sameAsStandard holds one type's codec to encoding/json on one text: both accept
 // it with equal values, or both refuse it; and what is written is the same.
-func sameAsStandard[T any](t *testing.T, text []byte) {
+//
+// The record before it, of the same type and arena, is prior: what is remembered
+// of that must not matter.
+func sameAsStandard[T any](t *testing.T, prior, text []byte) {
 	t.Helper()
 	c := JSON[T]().(*jsonCodec[T])
 	var want, got, again T
 	wantErr := json.Unmarshal(text, &want)
 	src := bytes.Clone(text)
-	gotErr := c.Decode(&got, src, &Arena{BlockBytes: 256})
+	a := &Arena{BlockBytes: 256}
+	_ = c.Decode(&got, prior, a)
+	gotErr := c.Decode(&got, src, a)
 	if (gotErr == nil) != (wantErr == nil) {
 		t.Fatalf("%s: decode %q: got error %v, encoding/json says %v", c.name, text, gotErr, wantErr)
 	}
@@ -173,6 +178,9 @@ func sameAsStandard[T any](t *testing.T, text []byte) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s: decode %q:\n got %s\nwant %s", c.name, text, show(got), show(want))
+	}
+	if err := c.Decode(&again, text, a); err != nil || !reflect.DeepEqual(again, want) {
+		t.Fatalf("%s: decode %q once more:\n got %s, %v\nwant %s", c.name, text, show(again), err, show(want))
 	}
 	if err := c.Decode(&again, text, nil); err != nil || !reflect.DeepEqual(again, want) {
 		t.Fatalf("%s: decode %q without an arena:\n got %s, %v\nwant %s", c.name, text, show(again), err, show(want))
@@ -194,27 +202,27 @@ func sameEncoding[T any](t *testing.T, c *jsonCodec[T], v T) {
 
 func show(v any) string { return fmt.Sprintf("%#v", v) }
 
-func allTypes(t *testing.T, text []byte) {
+func allTypes(t *testing.T, prior, text []byte) {
 	t.Helper()
-	sameAsStandard[PageView](t, text)
-	sameAsStandard[plainFields](t, text)
-	sameAsStandard[nested](t, text)
-	sameAsStandard[quotedFields](t, text)
-	sameAsStandard[special](t, text)
-	sameAsStandard[tree](t, text)
-	sameAsStandard[folded](t, text)
-	sameAsStandard[twins](t, text)
-	sameAsStandard[map[string]any](t, text)
-	sameAsStandard[[]PageView](t, text)
-	sameAsStandard[[2]*int](t, text)
-	sameAsStandard[*PageView](t, text)
-	sameAsStandard[string](t, text)
-	sameAsStandard[float64](t, text)
-	sameAsStandard[float32](t, text)
-	sameAsStandard[int64](t, text)
-	sameAsStandard[uint64](t, text)
-	sameAsStandard[any](t, text)
-	sameAsStandard[time.Time](t, text)
+	sameAsStandard[PageView](t, prior, text)
+	sameAsStandard[plainFields](t, prior, text)
+	sameAsStandard[nested](t, prior, text)
+	sameAsStandard[quotedFields](t, prior, text)
+	sameAsStandard[special](t, prior, text)
+	sameAsStandard[tree](t, prior, text)
+	sameAsStandard[folded](t, prior, text)
+	sameAsStandard[twins](t, prior, text)
+	sameAsStandard[map[string]any](t, prior, text)
+	sameAsStandard[[]PageView](t, prior, text)
+	sameAsStandard[[2]*int](t, prior, text)
+	sameAsStandard[*PageView](t, prior, text)
+	sameAsStandard[string](t, prior, text)
+	sameAsStandard[float64](t, prior, text)
+	sameAsStandard[float32](t, prior, text)
+	sameAsStandard[int64](t, prior, text)
+	sameAsStandard[uint64](t, prior, text)
+	sameAsStandard[any](t, prior, text)
+	sameAsStandard[time.Time](t, prior, text)
 }
 
 const sample = `{"host":"83.149.9.216","time":1431857103000,"method":"GET","path":"/images/kibana.png","status":200,"bytes":203023}`
@@ -242,12 +250,18 @@ var texts = []string{
 
 func TestJSONEqualsEncodingJSON(t *testing.T) {
 	for _, text := range texts {
-		allTypes(t, []byte(text))
+		allTypes(t, []byte(sample), []byte(text))
+	}
+	// The same keys with other white space, a key more, a key less.
+	for _, prior := range []string{`{"time":1,"path":"a","status":2}`, `{"time": 1, "path": "a", "status": 2}`, `{"ti\u006de":1}`, `{"a_very_long_key_indeed":1,"time":2}`} {
+		for _, text := range []string{`{"time":1,"path":"b","status":3}`, `{"time"  :  4, "path": "c"}`, `{"path":"d","time":5}`, `{"time":6`, `{"time":7,"path`, `{"ti\u006de":8}`, `{"a_very_long_key_indeex":1,"time":9}`} {
+			allTypes(t, []byte(prior), []byte(text))
+		}
 	}
 	for _, depth := range []int{5_000, 9_998, 9_999, 10_000, 10_001} {
 		open, end := strings.Repeat("[", depth-1), strings.Repeat("]", depth-1)
-		allTypes(t, []byte(`{"x":`+open+end+`}`))
-		allTypes(t, []byte(`{"e":`+open+end+`}`))
+		allTypes(t, nil, []byte(`{"x":`+open+end+`}`))
+		allTypes(t, nil, []byte(`{"e":`+open+end+`}`))
 		open, end = strings.Repeat(`{"left":`, depth-1), strings.Repeat("}", depth-1)
 		sameAcceptance[tree](t, []byte(open+`{}`+end))
 	}
@@ -265,9 +279,10 @@ func sameAcceptance[T any](t *testing.T, text []byte) {
 
 func FuzzJSON(f *testing.F) {
 	for _, text := range texts {
-		f.Add([]byte(text))
+		f.Add([]byte(sample), []byte(text))
 	}
-	f.Fuzz(func(t *testing.T, text []byte) { allTypes(t, text) })
+	f.Add([]byte(`{"time": 1, "path":"a"}`), []byte(`{"time":1,"path" :"a"}`))
+	f.Fuzz(func(t *testing.T, prior, text []byte) { allTypes(t, prior, text) })
 }
 
 func FuzzJSONEncode(f *testing.F) {
