@@ -38,12 +38,8 @@ func (b *Builder) Append(t Timestamp, key, value []byte, headers ...Header) {
 	if !b.open {
 		b.begin(t)
 	}
-	offsetDelta := zigzag(int64(b.count))
-	timeDelta := zigzag(int64(t - b.baseTime))
-	size := 1 + varintSize(timeDelta) + varintSize(offsetDelta) + bytesSize(key) + bytesSize(value) + 1
-	if len(headers) > 0 {
-		size += headersSize(headers) - 1
-	}
+	offsetDelta, timeDelta := int64(b.count), int64(t-b.baseTime)
+	size := recordSize(timeDelta, offsetDelta, key, value, headers)
 	prefix := varintSize(zigzag(int64(size)))
 
 	if b.count > 0 && len(b.buf)-b.start+prefix+size > b.maxBatchBytes() {
@@ -57,18 +53,7 @@ func (b *Builder) Append(t Timestamp, key, value []byte, headers ...Header) {
 		b.buf = slices.Grow(b.buf, prefix+size)
 	}
 	b.buf = b.buf[:i+prefix+size]
-	buf := b.buf
-	i = putUvarint(buf, i, zigzag(int64(size)))
-	buf[i] = 0 // attributes
-	i = putUvarint(buf, i+1, timeDelta)
-	i = putUvarint(buf, i, offsetDelta)
-	i = putBytes(buf, i, key)
-	i = putBytes(buf, i, value)
-	if len(headers) == 0 {
-		buf[i] = 0
-	} else {
-		putHeaders(buf, i, headers)
-	}
+	putRecord(b.buf, i, size, timeDelta, offsetDelta, key, value, headers)
 
 	b.count++
 	b.total++
@@ -154,6 +139,55 @@ func (b *Builder) Reset() {
 	b.buf = b.buf[:0]
 	b.total = 0
 	b.open = false
+}
+
+// recordSize is the length that a record's length field holds.
+func recordSize(timeDelta, offsetDelta int64, key, value []byte, headers []Header) int {
+	size := 1 + varintSize(zigzag(timeDelta)) + varintSize(zigzag(offsetDelta)) + bytesSize(key) + bytesSize(value)
+	if len(headers) == 0 {
+		return size + 1
+	}
+	return size + headersSize(headers)
+}
+
+// putRecord writes a record of recordSize size, and its length before it, at b[i:].
+func putRecord(b []byte, i, size int, timeDelta, offsetDelta int64, key, value []byte, headers []Header) {
+	i = putUvarint(b, i, zigzag(int64(size)))
+	b[i] = 0 // attributes
+	i = putUvarint(b, i+1, zigzag(timeDelta))
+	i = putUvarint(b, i, zigzag(offsetDelta))
+	i = putBytes(b, i, key)
+	i = putBytes(b, i, value)
+	if len(headers) == 0 {
+		b[i] = 0
+		return
+	}
+	putHeaders(b, i, headers)
+}
+
+// appendBatch appends one batch with the offsets and timestamps that the
+// records have. What info says of the producer, the leader epoch, the last
+// offset and the attributes is kept, but for compression.
+func appendBatch(dst []byte, info BatchInfo, baseTime Timestamp, recs []Record) []byte {
+	start := len(dst)
+	dst = slices.Grow(dst, BatchHeaderSize)[:start+BatchHeaderSize]
+	maxTime := NoTimestamp
+	for i := range recs {
+		r := &recs[i]
+		timeDelta, offsetDelta := int64(r.Timestamp-baseTime), int64(r.Offset-info.BaseOffset)
+		size := recordSize(timeDelta, offsetDelta, r.Key, r.Value, r.Headers)
+		n := len(dst)
+		dst = slices.Grow(dst, size+maxVarintBytes)[:n+varintSize(zigzag(int64(size)))+size]
+		putRecord(dst, n, size, timeDelta, offsetDelta, r.Key, r.Value, r.Headers)
+		maxTime = max(maxTime, r.Timestamp)
+	}
+	batch := dst[start:]
+	info.Size, info.Count = len(batch), len(recs)
+	info.BaseTimestamp, info.MaxTimestamp = baseTime, maxTime
+	info.Attributes &^= attrCompression
+	putBatchHeader(batch, &info)
+	sealBatch(batch)
+	return dst
 }
 
 // bytesSize is what putBytes writes for v.

@@ -32,6 +32,7 @@ func (l *Embedded) checkpoint() error {
 	}
 	l.metaMu.Lock()
 	for i := range work {
+		work[i].safe.Compacted = work[i].p.safe.Compacted
 		work[i].p.safe = work[i].safe
 	}
 	l.safeSequence = applied

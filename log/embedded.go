@@ -50,7 +50,9 @@ type Embedded struct {
 
 	metaMu       sync.Mutex // guards the meta file and safe of partitions
 	safeSequence uint64     // everything up to this entry is synced in segments
-	checkpointMu sync.Mutex // one checkpoint at a time
+	checkpointMu sync.Mutex // one checkpoint, removal or swap of segments at a time
+	compactMu    sync.Mutex // one compaction at a time; guards swaps
+	swaps        int64      // files made by compaction since Open
 
 	space   space
 	failure atomic.Pointer[fatalError] // set once: the log is read-only
@@ -155,7 +157,7 @@ func (l *Embedded) Maintain() error {
 	if err := l.checkpoint(); err != nil {
 		return err
 	}
-	return l.retain()
+	return errors.Join(l.retain(), l.compact())
 }
 
 // now is the clock, in milliseconds.

@@ -26,6 +26,7 @@ const (
 	timeIndexSuffix = ".timeindex"
 	deleteSuffix    = "-delete"
 	tempSuffix      = ".tmp"
+	cleanedSuffix   = ".cleaned"
 
 	// formatVersion is the number in the format file: of the directory layout
 	// and of everything below it that has no version of its own.

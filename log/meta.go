@@ -54,6 +54,8 @@ type metaPartition struct {
 	// Position of Recovery in the last of Segments, in bytes.
 	Position int64         `json:"position"`
 	Segments []metaSegment `json:"segments,omitempty"`
+	// Compacted is where compaction goes on: below it every key is there once.
+	Compacted Offset `json:"compacted,omitempty"`
 }
 
 // metaSegment is a segment as of the recovery point. All but the last are sealed.
@@ -63,6 +65,9 @@ type metaSegment struct {
 	MaxTime    Timestamp `json:"max_time"`
 	AppendTime Timestamp `json:"append_time"`
 	FirstTime  Timestamp `json:"first_append_time"`
+	// Swap names a file, complete and synced, that takes the place of the
+	// segment's, if it is still there.
+	Swap string `json:"swap,omitempty"`
 }
 
 func metaPath(fs FS, dir string) string { return fs.PathJoin(dir, metaDirName, metaFileName) }

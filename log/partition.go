@@ -1,7 +1,9 @@
 package log
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,10 @@ type partition struct {
 
 	// segments are ordered by base offset; a new slice is stored on every change.
 	segments atomic.Pointer[[]*segment]
+
+	// swapMu is held while files change under the names of segments, and shared
+	// while one is opened: so a segment is never read from another's file.
+	swapMu sync.RWMutex
 
 	// Owned by the applier (Embedded.applyMu).
 	written    int64      // bytes in the last segment
@@ -67,6 +73,19 @@ func (p *partition) find(o Offset) (s, next *segment) {
 	}
 	return s, next
 }
+
+// openSegment opens a segment for reading; errGone if it is not one of the
+// partition's any more.
+func (p *partition) openSegment(s *segment) (*segmentReader, error) {
+	p.swapMu.RLock()
+	defer p.swapMu.RUnlock()
+	if !slices.Contains(*p.segments.Load(), s) {
+		return nil, errGone
+	}
+	return s.openReader()
+}
+
+var errGone = errors.New("segment was replaced")
 
 func (p *partition) last() *segment {
 	list := *p.segments.Load()

@@ -273,35 +273,35 @@ func (r *reader) readable() error {
 	return nil
 }
 
-// find opens the segment of the position.
+// find opens the segment of the position where the scan for it begins.
 func (r *reader) find() error {
-	s, next := r.p.find(r.pos)
-	if s == nil {
-		s = next // compaction or retention took what came before
+	for {
+		s, next := r.p.find(r.pos)
+		if s == nil {
+			s = next // compaction or retention took what came before
+		}
+		if s == nil {
+			return fmt.Errorf("read %s: %w: no segment holds offset %d", r.p.tp, ErrCorrupt, r.pos)
+		}
+		sr, err := r.p.openSegment(s)
+		if errors.Is(err, errGone) {
+			if err := r.readable(); err != nil {
+				return err // retention was faster
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", r.p.tp, err)
+		}
+		pos, err := sr.position(r.pos)
+		if err != nil {
+			_ = sr.Close()
+			return fmt.Errorf("read %s: %w", r.p.tp, err)
+		}
+		r.leave()
+		r.seg, r.next, r.ahead = sr, pos, pos
+		return nil
 	}
-	if s == nil {
-		return fmt.Errorf("read %s: %w: no segment holds offset %d", r.p.tp, ErrCorrupt, r.pos)
-	}
-	return r.enter(s, r.pos)
-}
-
-// enter opens a segment where the scan for an offset begins.
-func (r *reader) enter(s *segment, o Offset) error {
-	sr, err := s.openReader()
-	if isNotExist(err) && r.pos < Offset(r.p.start.Load()) {
-		return r.outOfRange(r.pos, r.p.bounds()) // retention was faster
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", r.p.tp, err)
-	}
-	pos, err := sr.position(o)
-	if err != nil {
-		_ = sr.Close()
-		return fmt.Errorf("read %s: %w", r.p.tp, err)
-	}
-	r.leave()
-	r.seg, r.next, r.ahead = sr, pos, pos
-	return nil
 }
 
 // nextSegment goes on to the segment after a sealed one that has been read to
@@ -309,6 +309,11 @@ func (r *reader) enter(s *segment, o Offset) error {
 func (r *reader) nextSegment() bool {
 	list := *r.p.segments.Load()
 	i := sort.Search(len(list), func(i int) bool { return list[i].base > r.seg.s.base })
+	if i == 0 || list[i-1] != r.seg.s {
+		// Compaction has put another in its place, which may go on beyond it.
+		r.leave()
+		return true
+	}
 	if i == len(list) {
 		return false
 	}

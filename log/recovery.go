@@ -358,6 +358,7 @@ func (r *recovery) makeSafe() error {
 		return err
 	}
 	for i := range work {
+		work[i].safe.Compacted = work[i].p.safe.Compacted
 		work[i].p.safe = work[i].safe
 	}
 	l.safeSequence = applied
@@ -378,7 +379,8 @@ func (r *recovery) makeSafe() error {
 	return nil
 }
 
-// removeStale removes what deletions and retention had given up before a crash.
+// removeStale removes what deletions, retention and compaction had given up
+// before a crash. A file that cannot be removed is in nobody's way.
 func (r *recovery) removeStale() {
 	for _, name := range r.gone {
 		dir := r.l.fs.PathJoin(r.l.dir, topicsDirName, name)
@@ -390,7 +392,12 @@ func (r *recovery) removeStale() {
 		for _, base := range r.walks[p].stale {
 			s := newSegment(r.l.fs, p.dir, base, 0)
 			if err := s.remove(); err != nil {
-				r.l.logger.Warn("leftover of retention cannot be removed", "file", s.logName(), "err", err)
+				r.l.logger.Warn("leftover of retention or compaction cannot be removed", "file", s.logName(), "err", err)
+			}
+		}
+		for _, name := range r.walks[p].cleaned {
+			if err := r.l.fs.Remove(r.l.fs.PathJoin(p.dir, name)); err != nil && !isNotExist(err) {
+				r.l.logger.Warn("leftover of compaction cannot be removed", "file", name, "err", err)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/vfs"
 )
@@ -15,6 +16,16 @@ func (r *recovery) settle(p *partition, vouched Offset) error {
 		// what the journal has not. Half of a commit may be among it.
 		if err := w.retreat(vouched); err != nil {
 			return err
+		}
+	}
+	for _, ms := range w.meta.Segments {
+		// A crash came between the meta that says so and the rename.
+		if slices.Contains(w.cleaned, ms.Swap) {
+			s := newSegment(l.fs, p.dir, ms.Base, 0)
+			if err := l.fs.Rename(l.fs.PathJoin(p.dir, ms.Swap), s.logName()); err != nil {
+				return fmt.Errorf("put compacted segment in place: %w", err)
+			}
+			p.newFiles = true
 		}
 	}
 	for _, base := range w.later {

@@ -52,9 +52,11 @@ func (l *Embedded) retainPartition(p *partition) error {
 		return err
 	}
 	var errs []error
+	p.swapMu.Lock()
 	for _, s := range gone {
 		errs = append(errs, s.remove())
 	}
+	p.swapMu.Unlock()
 	l.m.removed.Inc(int64(len(gone)))
 	l.logger.Debug("removed segments", "partition", p.tp, "segments", len(gone), "start", kept[0].base)
 	return errors.Join(errs...)

@@ -13,6 +13,19 @@ func (l *Embedded) OffsetFor(ctx context.Context, tp TopicPartition, t Timestamp
 	if err != nil {
 		return 0, NoTimestamp, err
 	}
+	for {
+		off, found, err := p.offsetFor(ctx, t)
+		if errors.Is(err, errGone) {
+			continue // compaction or retention got in between
+		}
+		if err != nil {
+			return 0, NoTimestamp, fmt.Errorf("offset for %v in %s: %w", t, tp, err)
+		}
+		return off, found, nil
+	}
+}
+
+func (p *partition) offsetFor(ctx context.Context, t Timestamp) (Offset, Timestamp, error) {
 	b := p.bounds()
 	for _, s := range *p.segments.Load() {
 		if err := ctx.Err(); err != nil {
@@ -21,20 +34,17 @@ func (l *Embedded) OffsetFor(ctx context.Context, tp TopicPartition, t Timestamp
 		if maxTime, _ := s.times(); maxTime < t {
 			continue
 		}
-		off, found, err := s.findTime(t, b)
-		if err != nil {
-			return 0, NoTimestamp, fmt.Errorf("offset for %v in %s: %w", t, tp, err)
-		}
-		if found != NoTimestamp {
-			return off, found, nil
+		off, found, err := p.findTime(s, t, b)
+		if found != NoTimestamp || err != nil {
+			return off, found, err
 		}
 	}
 	return b.End, NoTimestamp, nil
 }
 
 // findTime returns the first record of a segment within b that is as young as t.
-func (s *segment) findTime(t Timestamp, b Bounds) (Offset, Timestamp, error) {
-	r, err := s.openReader()
+func (p *partition) findTime(s *segment, t Timestamp, b Bounds) (Offset, Timestamp, error) {
+	r, err := p.openSegment(s)
 	if err != nil {
 		return 0, NoTimestamp, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/vfs"
 )
@@ -19,47 +20,61 @@ type walked struct {
 	pos      int64      // of end in the last of segments
 	tail     int64      // bytes in that file after pos
 	later    []Offset   // bases of segment files that do not follow on
-	stale    []Offset   // bases of segment files that retention had given up
+	stale    []Offset   // bases of segment files that retention or compaction had given up
+	cleaned  []string   // files of compaction that were not, or not yet, put in place
 	stopped  error      // why the walk ended before the end of the file
 }
 
 // listSegments returns the bases of the segment files in a directory, in order.
 func listSegments(fs FS, dir string) ([]Offset, error) {
+	bases, _, err := listPartition(fs, dir)
+	return bases, err
+}
+
+// listPartition is listSegments and the names of files that compaction made.
+func listPartition(fs FS, dir string) (bases []Offset, cleaned []string, err error) {
 	names, err := fs.List(dir)
 	if isNotExist(err) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", dir, err)
+		return nil, nil, fmt.Errorf("list %s: %w", dir, err)
 	}
-	var bases []Offset
 	for _, name := range names {
 		if n, ok := parseName(name, logSuffix); ok {
 			bases = append(bases, Offset(n))
 		}
+		if strings.HasSuffix(name, cleanedSuffix) {
+			cleaned = append(cleaned, name)
+		}
 	}
 	slices.Sort(bases)
-	return bases, nil
+	return bases, cleaned, nil
 }
 
 // walk reads what lies beyond a partition's recovery point. What lies below is
 // taken to be there, but for its length: it is checked whenever it is read.
 func walk(fs FS, p *partition, mp metaPartition, clean bool, now Timestamp) (*walked, error) {
 	w := &walked{p: p, meta: mp, end: mp.Recovery, pos: mp.Position}
-	bases, err := listSegments(fs, p.dir)
+	bases, cleaned, err := listPartition(fs, p.dir)
 	if err != nil {
 		return nil, err
 	}
+	w.cleaned = cleaned
 	for _, ms := range mp.Segments {
 		s := newSegment(fs, p.dir, ms.Base, p.topic.config().indexBytes)
 		s.maxTime, s.lastTime, s.firstTime = ms.MaxTime, ms.AppendTime, ms.FirstTime
 		s.indexed = false
-		size, err := fileSize(fs, s.logName())
+		file := s.logName()
+		if slices.Contains(cleaned, ms.Swap) {
+			file = fs.PathJoin(p.dir, ms.Swap)
+		}
+		size, err := fileSize(fs, file)
 		if err != nil {
 			return nil, err
 		}
 		if size < ms.Bytes {
-			return nil, fmt.Errorf("%w: segment %s has %d bytes, want %d that had been synced", ErrCorrupt, s.logName(), max(size, 0), ms.Bytes)
+			return nil, fmt.Errorf("%w: segment %s has %d bytes, want %d that had been synced", ErrCorrupt, file, max(size, 0), ms.Bytes)
 		}
 		s.size.Store(ms.Bytes)
 		w.segments = append(w.segments, s)
