@@ -1,6 +1,7 @@
 package operators
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gretestream/grete/state"
@@ -172,7 +173,8 @@ func windowedCodec[K any](key Codec[K]) Codec[Windowed[K]] {
 // cell is what a store keeps for a key in a window or slice.
 //
 //	flags        1  bit 0: the final of this very value was emitted,
-//	                bit 1: the largest time follows, bit 2: an update is due
+//	                bit 1: the largest time follows, bit 2: an update is due,
+//	                bit 3: there was no value (of a closed window: guardFinals)
 //	time            with bit 1: zigzag varint, ms after the window's start
 //	accumulator     by its codec
 type cell[A any] struct {
@@ -185,6 +187,7 @@ const (
 	cellFinal uint8 = 1 << iota
 	cellTimed
 	cellDue
+	cellNone
 )
 
 // slice is the open state of a window or, where windows overlap, of a part of
@@ -403,6 +406,10 @@ func (a *aggregator[K, V, A]) sliceOf(t int64) *slice[A] {
 		a.cur = &slice[A]{start: start, end: end}
 		return a.cur
 	}
+	if a.w.closes(a.w.last(start)) <= a.mark { // though it may still wait to be emitted
+		a.cur = &slice[A]{start: start, end: end, late: a.lateAt(start)}
+		return a.cur
+	}
 	at := len(a.slices)
 	for at > 0 && a.slices[at-1].start > start {
 		at--
@@ -411,15 +418,10 @@ func (a *aggregator[K, V, A]) sliceOf(t int64) *slice[A] {
 		a.cur = a.slices[at-1]
 		return a.cur
 	}
-	s := &slice[A]{start: start, end: end}
-	s.late = a.lateAt(start)
-	if a.w.closes(a.w.last(start)) > a.mark {
-		s.cells = a.newCells(start, true) // restore opened all that the store had
-		a.slices = append(a.slices, nil)
-		copy(a.slices[at+1:], a.slices[at:])
-		a.slices[at] = s
-		s.careful = a.closing.careful(s, a.w, a.mark)
-	}
+	// The store has nothing under it: restore opened all slices that it has.
+	s := &slice[A]{start: start, end: end, late: a.lateAt(start), cells: a.newCells(start, true)}
+	s.careful = a.closing.careful(s, a.w, a.mark)
+	a.slices = slices.Insert(a.slices, at, s)
 	a.cur = s
 	return s
 }
@@ -440,14 +442,14 @@ func (a *aggregator[K, V, A]) newCells(start int64, fresh bool) *state.Cache[cel
 
 // changed tells the updates that record i changed its cell.
 func (a *aggregator[K, V, A]) changed(b *Batch[K, V], i int, c *cell[A]) {
-	t, slice := b.Times[i], a.cur
+	t, cur := b.Times[i], a.cur
 	acc, latest := c.acc, c.max
 	for _, u := range a.updates {
 		switch {
 		case u.collapses():
 			c.flags |= cellDue
 		case !a.w.overlaps():
-			u.add(windowed(b.Keys[i], slice.start, slice.end), acc, latest)
+			u.add(windowed(b.Keys[i], cur.start, cur.end), acc, latest)
 		}
 	}
 	if !a.w.overlaps() && !a.collapses {
@@ -468,7 +470,7 @@ func (a *aggregator[K, V, A]) changed(b *Batch[K, V], i int, c *cell[A]) {
 	}
 	for _, u := range a.updates {
 		if u.collapses() {
-			u.remember(slice.start, key)
+			u.remember(cur.start, key)
 			continue
 		}
 		for k, m := range rows {

@@ -8,14 +8,16 @@ import (
 	"github.com/gretestream/grete/state/codec"
 )
 
-const (
-	// closeBytes is when closing windows waits for the next commit: what has
-	// been collected for this one, outputs and closed values together. A commit
-	// is at most 16 MiB, and records come on top of this.
-	closeBytes = 8 << 20
-	// expireKeys is how many keys may expire in one commit.
-	expireKeys = 10_000
-)
+// closeBytes is when closing windows waits for the next commit: what has been
+// collected for this one, outputs and closed values together. A commit is at
+// most 16 MiB, and records come on top of this. Tests make it small.
+var closeBytes = 8 << 20
+
+// closeStep is how many finals go on at a time.
+var closeStep = batchRecords
+
+// expireKeys is how many keys may expire in one commit.
+const expireKeys = 10_000
 
 // closing is what an aggregator knows of windows that close, and how far it is.
 //
@@ -158,6 +160,9 @@ func (a *aggregator[K, V, A]) closeDue() (done bool, err error) {
 			done, err = a.closeSlice(a.slices[0], false)
 		}
 		if !done || err != nil {
+			// Windows before this one had nothing; a record that comes now is
+			// late for them.
+			p.closed = max(p.closed, a.w.closes(start)-1)
 			return false, err
 		}
 		p.mid, p.key = false, nil
@@ -225,7 +230,7 @@ func (a *aggregator[K, V, A]) closeSlice(s *slice[A], finish bool) (done bool, e
 				return err
 			}
 		}
-		if c.result.Len() < batchRecords {
+		if c.result.Len() < closeStep {
 			return nil
 		}
 		if err := a.flushFinals(); err != nil {
@@ -364,6 +369,12 @@ func (a *aggregator[K, V, A]) closeMerged(start int64, finish bool) (done bool, 
 		if err != nil {
 			return false, err
 		}
+		if ok && have.flags&cellNone != 0 {
+			if err := cells.Delete([]byte(k)); err != nil {
+				return false, err
+			}
+			continue
+		}
 		if ok && have.flags&cellFinal != 0 {
 			continue // emitted: by a bounded run, or before a crash
 		}
@@ -380,7 +391,7 @@ func (a *aggregator[K, V, A]) closeMerged(start int64, finish bool) (done bool, 
 			return false, err
 		}
 		a.flow.closed += len(k) + cellBytes
-		if m.at%batchRecords != 0 {
+		if m.at%closeStep != 0 {
 			continue
 		}
 		if err := a.flushFinals(); err != nil {
@@ -456,8 +467,11 @@ func (a *aggregator[K, V, A]) guardFinals(s *slice[A], key []byte) error {
 			err = cells.Delete(key)
 		case due && !have:
 			m, ok, merr := a.merged(start, key)
-			if err = merr; ok && err == nil {
-				err = cells.Put(key, cell[A]{acc: m.acc, max: m.max})
+			if err = merr; err == nil {
+				if !ok {
+					m.flags = cellNone
+				}
+				err = cells.Put(key, m)
 			}
 		}
 		if err != nil {

@@ -16,13 +16,14 @@ import (
 // runner runs a whole job in memory, one task per stage, as the engine would: it
 // carries repartition records and watermarks from stage to stage.
 type runner struct {
-	t      testing.TB
-	stages []*op.Stage
-	flows  []*op.Flow
-	now    time.Time
-	out    map[string][]log.Record // what was written, by topic
-	dead   []op.DeadLetter
-	offset map[string]log.Offset
+	t          testing.TB
+	stages     []*op.Stage
+	flows      []*op.Flow
+	now        time.Time
+	out        map[string][]log.Record // what was written, by topic
+	dead       []op.DeadLetter
+	offset     map[string]log.Offset
+	partitions int
 
 	l     log.Log
 	fs    log.FS
@@ -37,7 +38,7 @@ func start(t testing.TB, build func(*op.Graph)) *runner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &runner{t: t, stages: stages, now: time.UnixMilli(1_000_000_000_000), out: map[string][]log.Record{}, offset: map[string]log.Offset{}}
+	r := &runner{t: t, stages: stages, partitions: 1, now: time.UnixMilli(1_000_000_000_000), out: map[string][]log.Record{}, offset: map[string]log.Offset{}}
 	r.dbs, r.saved, r.flows = make([]*state.DB, len(stages)), make([][]byte, len(stages)), make([]*op.Flow, len(stages))
 	r.wire()
 	return r
@@ -47,7 +48,7 @@ func start(t testing.TB, build func(*op.Graph)) *runner {
 func (r *runner) wire() {
 	r.t.Helper()
 	for i, s := range r.stages {
-		env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return 1 }, Memory: 64 << 20}
+		env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return r.partitions }, Memory: 64 << 20}
 		r.openDB(i)
 		env.DB = r.dbs[i]
 		f, err := s.Wire(env, r.saved[i])

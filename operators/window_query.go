@@ -141,6 +141,9 @@ func (q *windowReader[K, A]) row(key []byte, start int64, value []byte, p *progr
 	if err := (cellCodec[A]{acc: q.acc, start: start}).Decode(&c, value, nil); err != nil {
 		return fmt.Errorf("store %q: key %s: %w", q.store, base64.StdEncoding.EncodeToString(key), err)
 	}
+	if c.flags&cellNone != 0 {
+		return nil
+	}
 	closed := p.closed != noTime && q.w.closes(start) <= p.closed ||
 		p.mid && p.window == start && string(key) <= string(p.key)
 	return q.emit(key, start, c.acc, closed, f)
@@ -234,6 +237,9 @@ func (q *windowReader[K, A]) mergeOne(v *state.View, start int64, open []*slice[
 			var c cell[A]
 			if err := (cellCodec[A]{acc: q.acc, start: start}).Decode(&c, value, nil); err != nil {
 				return fmt.Errorf("store %q: %w", q.store, err)
+			}
+			if c.flags&cellNone != 0 {
+				continue
 			}
 			acc = c.acc
 		}
