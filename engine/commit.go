@@ -157,8 +157,10 @@ func (l *life) cutDeadLetters(iv *interval) {
 	b.Reset()
 	for i := range dead {
 		d := &dead[i]
-		tp := l.inputs[d.Input].tp
-		iv.origin = appendOrigin(iv.origin[:0], tp, d.Offset)
+		iv.origin = iv.origin[:0] // a window's result has none
+		if d.Input >= 0 {
+			iv.origin = appendOrigin(iv.origin, l.inputs[d.Input].tp, d.Offset)
+		}
 		headers := append(d.Headers[:len(d.Headers):len(d.Headers)],
 			log.Header{Key: "grete.origin", Value: iv.origin},
 			log.Header{Key: "grete.operator", Value: []byte(d.Operator)},
