@@ -123,6 +123,7 @@ type ingest struct {
 
 	lines  *Lines
 	parser Parser
+	now    log.Timestamp // of records that have no time of their own, and of rejects
 }
 
 func (in *ingest) run(ctx context.Context) (err error) {
@@ -130,16 +131,24 @@ func (in *ingest) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer in.in.close()
+	if in.lines, err = NewLines(in.in, in.opts.MaxLine); err != nil {
+		return err
+	}
+	// The parser before the topics: a mistake in the format leaves nothing behind.
+	if err := in.start(); err != nil {
+		return err
+	}
 	if in.partitions, err = in.createTopic(ctx, in.opts.Topic, in.opts.Partitions); err != nil {
 		return err
 	}
 	if err := in.resume(ctx); err != nil {
 		return err
 	}
-	if in.lines, err = NewLines(in.in, in.opts.MaxLine); err != nil {
-		return err
+	in.sum.Resumed = in.at.Line
+	if in.at.Line == 0 { // what start has read is news
+		in.sum.Lines, in.sum.Bytes = in.lines.Position().Line, in.lines.Position().Byte
 	}
-	if err := in.start(); err != nil {
+	if err := in.lines.Skip(Position{Line: in.at.Line, Byte: in.at.Byte}); err != nil {
 		return err
 	}
 	return in.copy(ctx)
@@ -187,30 +196,25 @@ func (in *ingest) resume(ctx context.Context) error {
 	return nil
 }
 
-// start chooses the parser by the beginning of the text and moves to where the
-// last run stood.
+// start chooses the parser by the beginning of the text, and gives it its header.
 func (in *ingest) start() error {
-	now := log.TimestampOf(in.opts.Now())
-	parser, err := in.opts.Format.Parser(in.src.name, in.lines.head(), now)
+	in.now = log.TimestampOf(in.opts.Now())
+	parser, err := in.opts.Format.Parser(in.src.name, in.lines.head(), in.now)
 	if err != nil {
 		return err
 	}
 	in.parser = parser
-	in.sum.Resumed = in.at.Line
 	if h, ok := parser.(HeaderParser); ok {
 		line, err := in.lines.Next()
-		if err == nil {
-			err = h.Header(line.Text)
+		if err == io.EOF {
+			return nil // nothing at all: no records
 		}
-		if err != nil && err != io.EOF {
+		if err != nil {
 			return err
 		}
-		if in.at.Line == 0 && err == nil {
-			in.sum.Lines++
-			in.sum.Bytes += in.lines.Position().Byte
-		}
+		return h.Header(line.Text)
 	}
-	return in.lines.Skip(Position{Line: in.at.Line, Byte: in.at.Byte})
+	return nil
 }
 
 // batch is what one commit holds. It goes round: read fills it, commit empties
@@ -242,26 +246,38 @@ func (in *ingest) copy(ctx context.Context) error {
 	}
 	go in.read(ctx, free, full)
 	// The reader ends when it has sent its last batch, or soon after stop, and
-	// then closes full; only after that may its file be closed.
+	// then closes full; only after that may its file be closed. A stream may
+	// block for ever, and nobody closes it here: its reader is left to end with
+	// the Read it is in.
 	defer func() {
 		stop()
-		for range full {
+		for in.src.file {
+			if _, ok := <-full; !ok {
+				return
+			}
 		}
 	}()
-	for b := range full {
-		if err := in.commit(ctx, b); err != nil {
-			return err
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case b := <-full:
+			if b == nil {
+				return ctx.Err() // the reader saw it first
+			}
+			if err := in.commit(ctx, b); err != nil {
+				return err
+			}
+			if b.err == io.EOF {
+				return nil
+			}
+			if b.err != nil {
+				return b.err
+			}
+			b.reset()
+			free <- b
 		}
-		if b.err == io.EOF {
-			return nil
-		}
-		if b.err != nil {
-			return b.err
-		}
-		b.reset()
-		free <- b
 	}
-	return ctx.Err()
 }
 
 // read fills batches until the text ends, breaks, or ctx is done.
@@ -314,6 +330,9 @@ func (in *ingest) fill(b *batch, keyless *log.Builder) {
 			b.sum.Records++
 		}
 		b.sum.Lines++
+		if !in.src.file && !in.lines.hasLine() {
+			break // what a stream has said is not held back until it says more
+		}
 		if b.sum.Lines >= int64(in.opts.BatchLines) || in.lines.Position().Byte-begin.Byte >= int64(in.opts.BatchBytes) {
 			break
 		}
@@ -331,7 +350,7 @@ const maxRecord = log.DefaultBatchBytes - 16<<10 // bytes; room for headers of r
 // reject puts a malformed line among the rejects of its batch.
 func (in *ingest) reject(b *batch, line Line, reason error) {
 	b.sum.Rejected++
-	b.rejects.Append(log.TimestampOf(in.opts.Now()), nil, line.Text[:min(len(line.Text), maxRecord)],
+	b.rejects.Append(in.now, nil, line.Text[:min(len(line.Text), maxRecord)],
 		log.Header{Key: "line", Value: strconv.AppendInt(nil, line.Number, 10)},
 		log.Header{Key: "reason", Value: []byte(reason.Error())},
 		log.Header{Key: "source", Value: []byte(in.src.name)})

@@ -369,11 +369,56 @@ func TestIngestStops(t *testing.T) {
 	wantClicks(t, m, 500)
 }
 
+// What has come down a pipe is committed before more comes, and a pipe that is
+// silent does not keep Ingest from being stopped.
+func TestIngestOfAPipe(t *testing.T) {
+	r, w := io.Pipe()
+	defer r.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	m := newMemory()
+	opts := clickOptions()
+	committed := make(chan int64, 10)
+	opts.Progress = func(p Progress) { committed <- p.Lines }
+	done := make(chan error)
+	go func() {
+		_, err := Ingest(ctx, m, Stream("pipe", r), opts)
+		done <- err
+	}()
+	for i, text := range []string{clicks(3), clicks(2) + "half a li"} {
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := <-committed, []int64{3, 5}[i]; got != want {
+			t.Errorf("got %d lines committed, want %d", got, want)
+		}
+	}
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was stopped", err)
+	}
+}
+
+func TestIngestLeavesNothingBehindAMistake(t *testing.T) {
+	m := newMemory()
+	for _, format := range []Format{{Kind: "xml"}, {TimeUnit: "%Q"}, {Delimiter: ";;"}, {Delimiter: ";", KeyField: "none"}} {
+		if _, err := Ingest(context.Background(), m, Stream("s", strings.NewReader("a;b\n")), Options{Topic: "t", Format: format}); err == nil {
+			t.Errorf("%+v was accepted", format)
+		}
+	}
+	if _, err := Ingest(context.Background(), m, Stream("s", strings.NewReader("")), Options{}); err == nil {
+		t.Error("no topic was accepted")
+	}
+	if len(m.topics) != 0 {
+		t.Errorf("got topics %v, want none", m.topics)
+	}
+}
+
 func TestKeylessRecordsFillAllPartitions(t *testing.T) {
 	m := newMemory()
 	opts := clickOptions()
 	opts.Format.KeyField, opts.Partitions = "", 3
-	if _, err := Ingest(context.Background(), m, Stream("s", strings.NewReader(clicks(60))), opts); err != nil {
+	if _, err := Ingest(context.Background(), m, writeFile(t, filepath.Join(t.TempDir(), "clicks"), []byte(clicks(60))), opts); err != nil {
 		t.Fatal(err)
 	}
 	for p := range int32(3) {

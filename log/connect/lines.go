@@ -120,6 +120,11 @@ func (l *Lines) head() []byte {
 	return l.buf[l.from:l.to]
 }
 
+// hasLine tells whether Next would return without reading.
+func (l *Lines) hasLine() bool {
+	return l.err != nil || bytes.IndexByte(l.buf[l.from:l.to], '\n') >= 0
+}
+
 // Position is where the next line begins.
 func (l *Lines) Position() Position { return l.pos }
 

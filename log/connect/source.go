@@ -28,7 +28,9 @@ func File(path string) (Source, error) {
 }
 
 // Stream is the text that comes from r, such as standard input. It can be read
-// once, so nothing is remembered about it. Ingest does not close r.
+// once, so nothing is remembered about it. Ingest does not close r; if it is
+// stopped while a Read blocks, one goroutine stays with that Read until it
+// returns.
 func Stream(name string, r io.Reader) Source { return Source{name: name, stream: r} }
 
 // Name is the absolute path of a file, or the name of a stream.
