@@ -6,7 +6,7 @@
 //		at := jt.Now()
 //		jobtest.Send(jt, PageViews, "", PageView{Path: "/"}, at)
 //		jobtest.Send(jt, PageViews, "", PageView{Path: "/"}, at.Add(time.Second))
-//		jobtest.Send(jt, PageViews, "", PageView{Path: "/"}, at.Add(2*time.Hour)) // closes the first minute
+//		jobtest.Send(jt, PageViews, "", PageView{Path: "/"}, at.Add(2*time.Minute)) // closes the first minute
 //		for _, r := range jobtest.Read(jt, PageViewCounts) {
 //			…
 //		}

@@ -1,9 +1,11 @@
 package jobtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +35,8 @@ type Options struct {
 	Partitions int
 	// Settings are the values that --set would give. Default: none.
 	Settings map[string]string
+	// MayFail lets the test go on when the job fails, and ask for Failure.
+	MayFail bool
 	// Memory is what the job may take up, in bytes. Default: 64 MiB.
 	Memory int64
 	// Logger gets the warnings of the job. Default: the log of the test.
@@ -53,7 +57,7 @@ type Run struct {
 	stop      context.CancelFunc
 	done      chan struct{} // closed when the container has ended with err
 	err       error
-	failed    bool // err was returned by Failure
+	failed    bool // the test knows of err
 
 	read map[log.TopicPartition]log.Offset // next to be returned by Read
 }
@@ -163,7 +167,7 @@ func (jt *Run) end() error {
 	jt.stop()
 	<-jt.done
 	jt.container = nil
-	if jt.failed {
+	if jt.failed || jt.opts.MayFail {
 		return nil
 	}
 	return jt.err
@@ -181,8 +185,15 @@ func (jt *Run) close() error {
 // settle lets the job do all there is to do.
 func (jt *Run) settle() {
 	jt.t.Helper()
-	if err := jt.container.Settle(context.Background()); err != nil {
-		jt.t.Fatalf("run the job: %v", err)
+	err := jt.container.Settle(context.Background())
+	if err == nil {
+		return
+	}
+	// It has failed: say so now, unless the test wants to hear why (Failure).
+	<-jt.done
+	if !jt.opts.MayFail {
+		jt.failed = true
+		jt.t.Fatalf("the job has failed: %v", jt.err)
 	}
 }
 
@@ -202,9 +213,7 @@ func (jt *Run) Advance(d time.Duration) {
 // everything that was not synced.
 func (jt *Run) Restart() {
 	jt.t.Helper()
-	if !jt.failed {
-		jt.settle()
-	}
+	jt.settle()
 	after := jt.disk.AfterCrash(logtest.KeepNothing)
 	// The old ones end on their own disk, of which nobody takes notice.
 	if err := jt.close(); err != nil {
@@ -233,30 +242,38 @@ func (jt *Run) Finish() {
 	jt.start(false)
 }
 
-// Failure lets the job do all there is to do and returns the error that ended
-// it, or nil if it is well. A job that has failed can be restarted.
+// Failure is the error that ended the job, or nil if it is well. It wants
+// Options.MayFail. A job that has failed can be restarted.
 func (jt *Run) Failure() error {
-	if err := jt.container.Settle(context.Background()); err == nil {
+	jt.t.Helper()
+	jt.settle()
+	select {
+	case <-jt.done:
+		return jt.err
+	default:
 		return nil
 	}
-	<-jt.done
-	jt.failed = true
-	return jt.err
 }
 
 // Drops counts the records that did not contribute, by operator and reason, over
-// all tasks.
-func (jt *Run) Drops() map[op.Drop]int64 {
+// all tasks, ordered by both.
+func (jt *Run) Drops() []op.Drop {
 	jt.t.Helper()
 	s := jt.Status()
-	sum := map[op.Drop]int64{}
+	var sum []op.Drop
 	for i := range s.Tasks {
 		for _, d := range s.Tasks[i].Drops {
-			n := d.Count
-			d.Count = 0
-			sum[d] += n
+			same := func(o op.Drop) bool { return o.Operator == d.Operator && o.Reason == d.Reason }
+			if j := slices.IndexFunc(sum, same); j >= 0 {
+				sum[j].Count += d.Count
+			} else {
+				sum = append(sum, d)
+			}
 		}
 	}
+	slices.SortFunc(sum, func(a, b op.Drop) int {
+		return cmp.Or(strings.Compare(a.Operator, b.Operator), strings.Compare(a.Reason, b.Reason))
+	})
 	return sum
 }
 

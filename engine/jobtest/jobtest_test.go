@@ -91,11 +91,11 @@ func TestDeadLettersAndFailure(t *testing.T) {
 	if dead := jt.DeadLetters(); len(dead) != 1 || string(dead[0].Key) != "k" {
 		t.Fatalf("got %+v", dead)
 	}
+
+	jt = jobtest.New(t, jobs.Job{Name: "strict", Build: build(op.Input{OnError: op.Stop})}, jobtest.Options{MayFail: true})
 	if err := jt.Failure(); err != nil {
 		t.Fatal(err)
 	}
-
-	jt = jobtest.New(t, jobs.Job{Name: "strict", Build: build(op.Input{OnError: op.Stop})})
 	jobtest.Send(jt, words, "k", "", jt.Now())
 	if err := jt.Failure(); err == nil || !strings.Contains(err.Error(), "no word") {
 		t.Fatalf("got %v", err)

@@ -15,7 +15,8 @@ import (
 )
 
 // Send appends one record to a topic, which is made if there is none, with the
-// timestamp at. An empty key of a String or Bytes topic is a null key, as of
+// timestamp at, and lets the job process it: records that are sent one after the
+// other are processed one after the other, through all stages. An empty key of a String or Bytes topic is a null key, as of
 // records without one. A clock that stands before at is moved there, unless
 // Options.HoldClock is set.
 func Send[K, V any](jt *Run, topic op.Topic[K, V], key K, value V, at time.Time) {
@@ -45,21 +46,34 @@ func encodeKey[K, V any](jt *Run, topic op.Topic[K, V], key K) []byte {
 	return encoded
 }
 
-// Append appends records as they are, each to the partition of its key; null
-// keys go to partition 0.
+// Append appends records as they are, all at the same moment, each to the
+// partition of its key; null keys go to partition 0. Then it lets the job process
+// them.
 func (jt *Run) Append(topic string, recs ...log.Record) {
 	jt.t.Helper()
-	partitions := jt.partitions(topic)
-	for _, r := range recs {
-		tp := log.TopicPartition{Topic: topic}
+	builders := make([]log.Builder, jt.partitions(topic))
+	for i := range recs {
+		r := &recs[i]
+		p := int32(0)
 		if r.Key != nil {
-			tp.Partition = log.PartitionFor(r.Key, partitions)
+			p = log.PartitionFor(r.Key, len(builders))
 		}
 		if !jt.opts.HoldClock {
 			jt.clock.move(r.Timestamp.Time())
 		}
-		logtest.Append(jt.t, jt.log, tp, r)
+		builders[p].Append(r.Timestamp, r.Key, r.Value, r.Headers...)
 	}
+	var c log.Commit
+	for p := range builders {
+		if builders[p].Len() > 0 {
+			c.Writes = append(c.Writes, log.Write{
+				TopicPartition: log.TopicPartition{Topic: topic, Partition: int32(p)}, Batches: builders[p].Bytes()})
+		}
+	}
+	if _, err := jt.log.Commit(context.Background(), &c); err != nil {
+		jt.t.Fatalf("append to %s: %v", topic, err)
+	}
+	jt.settle()
 }
 
 // partitions is the partition count of a topic, which is made if there is none.
