@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/vfs"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -72,6 +73,21 @@ func Open(dir string, opts Options) (*Embedded, error) {
 	if err := opts.EnsureDefaults().Validate(); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
+	l, err := tryOpen(dir, opts)
+	if vfs.IsNoSpaceError(err) && opts.FS.Remove(ballastPath(opts.FS, dir)) == nil {
+		l, err = tryOpen(dir, opts) // recovery has to write a little
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	l.token <- struct{}{}
+	l.forgetGone()
+	l.startWorkers()
+	return l, nil
+}
+
+// tryOpen makes an Embedded and brings its directory to order.
+func tryOpen(dir string, opts Options) (*Embedded, error) {
 	l := &Embedded{
 		dir: dir, fs: opts.FS, opts: opts, logger: opts.Logger.Named("log"),
 		fences: map[string]Epoch{},
@@ -81,16 +97,18 @@ func Open(dir string, opts Options) (*Embedded, error) {
 	}
 	l.topics.Store(&map[string]*topic{})
 	l.m = newLogMetrics(opts.Metrics)
-	if err := l.open(); err != nil {
-		if l.lock != nil {
-			_ = l.lock.Close()
-		}
-		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	err := l.open()
+	if err == nil {
+		return l, nil
 	}
-	l.token <- struct{}{}
-	l.forgetGone()
-	l.startWorkers()
-	return l, nil
+	l.closeFiles()
+	if l.lock != nil {
+		_ = l.lock.Close()
+	}
+	if vfs.IsNoSpaceError(err) && !errors.Is(err, ErrNoSpace) {
+		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return nil, err
 }
 
 func (l *Embedded) startWorkers() {
@@ -251,24 +269,29 @@ func (l *Embedded) Close() error {
 	l.members.close()
 	_ = l.eachPartition(func(p *partition) error { p.wake(); return nil })
 
-	err := l.closeClean()
+	err := errors.Join(l.closeClean(), l.closeFiles(), l.lock.Close())
+	if err != nil {
+		return fmt.Errorf("close log %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+// closeFiles closes what is open for writing.
+func (l *Embedded) closeFiles() error {
+	var errs []error
 	_ = l.eachPartition(func(p *partition) error {
 		for _, s := range *p.segments.Load() {
 			if s.file != nil {
-				err = errors.Join(err, s.file.Close())
+				errs = append(errs, s.file.Close())
 				s.file = nil
 			}
 		}
 		return nil
 	})
-	if l.journal.file != nil {
-		err = errors.Join(err, l.journal.file.Close())
+	if l.journal != nil && l.journal.file != nil {
+		errs = append(errs, l.journal.file.Close())
 	}
-	err = errors.Join(err, l.lock.Close())
-	if err != nil {
-		return fmt.Errorf("close log %s: %w", l.dir, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // drain takes the token for good, once nothing that was admitted is left.

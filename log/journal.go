@@ -189,11 +189,15 @@ func (j *journal) write(g *group) error {
 		j.buf = appendJournalHeader(j.buf, journalHeader{j.mode, j.number, j.salt})
 		j.bufPos = 0
 	}
-	size, serr := j.file.Stat()
-	if serr == nil && size.Size() <= pos {
+	info, serr := j.file.Stat()
+	if serr != nil {
+		return fatalError{fmt.Errorf("%w; and it could not be undone: %v", err, serr)}
+	}
+	n := min(info.Size()-pos, entryHeaderSize) // beyond the end there may be no space
+	if n <= 0 {
 		return err
 	}
-	if _, werr := j.file.WriteAt(zero[:], pos); werr != nil {
+	if _, werr := j.file.WriteAt(zero[:n], pos); werr != nil {
 		return fatalError{fmt.Errorf("%w; and it could not be undone: %v", err, werr)}
 	}
 	if serr := j.file.SyncData(); serr != nil {

@@ -288,6 +288,7 @@ func (r *recovery) run(m *meta) error {
 	if err := r.finishDeletions(); err != nil {
 		return fmt.Errorf("finish the deletion of a topic: %w", err)
 	}
+	l.topics.Store(&r.topics)
 	vouched := r.vouched()
 	for _, p := range r.order {
 		if err := r.settle(p, vouched[p]); err != nil {
@@ -306,7 +307,6 @@ func (r *recovery) run(m *meta) error {
 		seed: l.seed(), first: number, number: number, seq: r.journal.last, synced: r.journal.last,
 	}
 	l.applied = r.journal.last
-	l.topics.Store(&r.topics)
 	if err := r.makeSafe(); err != nil {
 		return err
 	}

@@ -40,13 +40,14 @@ func (s *space) prepare(l *Embedded) error {
 	s.ballast.Store(size >= l.opts.BallastBytes)
 	if !s.ballast.Load() {
 		s.refill(l)
+		s.full.Store(!s.ballast.Load() && l.opts.BallastBytes > 0)
 	}
 	return nil
 }
 
-func (s *space) ballastName(l *Embedded) string {
-	return l.fs.PathJoin(l.dir, journalDirName, ballastName)
-}
+func ballastPath(fs FS, dir string) string { return fs.PathJoin(dir, journalDirName, ballastName) }
+
+func (s *space) ballastName(l *Embedded) string { return ballastPath(l.fs, l.dir) }
 
 // refill makes the ballast file if there is room for it and the reserve.
 func (s *space) refill(l *Embedded) {
