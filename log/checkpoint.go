@@ -23,7 +23,7 @@ func (l *Embedded) checkpoint() error {
 		return nil // the journal is what is left
 	}
 	work, applied := l.collectDirty()
-	if len(work) == 0 && applied == l.safeSequence {
+	if len(work) == 0 && applied == l.safeSequence || l.failure.Load() != nil {
 		return nil
 	}
 	if err := l.syncDirty(work); err != nil {
@@ -58,6 +58,9 @@ type dirtyPartition struct {
 func (l *Embedded) collectDirty() ([]dirtyPartition, uint64) {
 	l.applyMu.Lock()
 	defer l.applyMu.Unlock()
+	if l.failure.Load() != nil {
+		return nil, l.applied // segments may have bytes in memory only
+	}
 	var work []dirtyPartition
 	_ = l.eachPartition(func(p *partition) error {
 		if len(p.dirty) > 0 || p.newDir || p.newFiles {
@@ -107,14 +110,16 @@ func (l *Embedded) syncDirty(work []dirtyPartition) error {
 	return nil
 }
 
-// closeSealed closes the files of segments that are sealed and synced.
+// closeSealed closes the files of segments that are sealed and synced. One that
+// was written to after it was synced, and then sealed, waits for the next time.
 func (l *Embedded) closeSealed(w dirtyPartition) error {
+	l.applyMu.Lock()
+	defer l.applyMu.Unlock()
 	last := w.p.last()
 	for _, s := range w.segments {
-		if s == last || s.file == nil {
+		if s == last || s.file == nil || slices.Contains(w.p.dirty, s) {
 			continue
 		}
-		// The applier never touches a sealed segment again.
 		if err := s.file.Close(); err != nil {
 			return fmt.Errorf("close segment %s: %w", s.logName(), err)
 		}

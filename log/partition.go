@@ -2,7 +2,6 @@ package log
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"sort"
 	"sync"
@@ -151,9 +150,8 @@ func (p *partition) full(s *segment, size int, base Offset, now Timestamp) bool 
 // roll seals the last segment and begins the next one at base.
 func (p *partition) roll(fs FS, base Offset) error {
 	if s := p.last(); s != nil && p.written > 0 {
-		if err := s.writeIndexes(true); err != nil {
-			return fmt.Errorf("seal segment: %w", err)
-		}
+		// What cannot be written stays in memory, and is made anew on Open.
+		_ = s.writeIndexes(true)
 	}
 	s := newSegment(fs, p.dir, base, p.topic.config().indexBytes)
 	created, err := s.openForWrite()

@@ -66,6 +66,8 @@ func (r *recovery) adopt(p *partition) error {
 	if err := p.makeDirIfMissing(l.fs, l.leaderEpoch); err != nil {
 		return err
 	}
+	// A killed process may have made the directory and not synced its name.
+	p.newDir = p.newDir || !r.clean && len(w.meta.Segments) == 0
 	// What the walk went over may not be synced: all segments beyond those that
 	// the meta knows, and the last of those.
 	from := max(len(w.meta.Segments)-1, 0)
