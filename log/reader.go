@@ -27,6 +27,7 @@ type reader struct {
 	pos  Offset         // of the next record to be returned
 	seg  *segmentReader // or nil: to be found
 	next int64          // position in seg of the first byte that is not in buf
+	base Offset         // that the next batch in seg must have, or -1: not known
 
 	buf      *[]byte // from the pool; Close gives it back
 	from, to int     // bytes of buf that were read and not yet returned
@@ -59,6 +60,7 @@ func (l *Embedded) OpenReader(tp TopicPartition, from Offset, opts ReaderOptions
 	if opts.MaxBytes <= 0 {
 		opts.MaxBytes = defaultReadBytes
 	}
+	opts.MaxBytes = max(opts.MaxBytes, BatchHeaderSize) // to see how large a batch is
 	r := &reader{l: l, p: p, opts: opts, own: make(chan struct{}, 1)}
 	if err := r.Seek(from); err != nil {
 		return nil, fmt.Errorf("open reader: %w", err)
@@ -97,7 +99,7 @@ func (r *reader) leave() {
 		_ = r.seg.Close()
 		r.seg = nil
 	}
-	r.from, r.to = 0, 0
+	r.from, r.to, r.base = 0, 0, -1
 }
 
 // Close implements Reader.
@@ -159,7 +161,11 @@ func (r *reader) PollBatches() ([]byte, error) {
 	}
 	for at := 0; at < len(run); {
 		info := parseHeader(run[at:])
-		if err := r.check(&info, run, at); err != nil {
+		err := r.follow(&info, at)
+		if err == nil {
+			err = r.check(&info, run, at)
+		}
+		if err != nil {
 			r.leave()
 			if at > 0 {
 				return run[:at], nil // the next call begins with the bad one
@@ -179,7 +185,10 @@ func (r *reader) decode(run []byte) ([]Record, error) {
 	want := r.pos
 	for at := 0; at < len(run); {
 		info := parseHeader(run[at:])
-		err := r.check(&info, run, at)
+		err := r.follow(&info, at)
+		if err == nil && info.NextOffset() > want {
+			err = r.check(&info, run, at)
+		}
 		if err == nil && info.NextOffset() > want {
 			if recs, err = r.d.decodeBatch(recs, &info, run[at:at+info.Size]); err != nil {
 				err = fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, err))
@@ -208,6 +217,20 @@ func (r *reader) check(info *BatchInfo, run []byte, at int) error {
 	if got := crc32.Checksum(run[at+batchAttributesPos:at+info.Size], castagnoli); got != info.CRC {
 		return fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, fmt.Errorf("crc %08x, want %08x", got, info.CRC)))
 	}
+	return nil
+}
+
+// follow holds the base offset of a batch, which the checksum does not cover,
+// against what comes before it.
+func (r *reader) follow(info *BatchInfo, at int) error {
+	want := r.base
+	if want < 0 && info.BaseOffset > r.pos {
+		want = r.pos
+	}
+	if want >= 0 && info.BaseOffset != want && (info.BaseOffset < want || !r.gaps()) {
+		return fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, fmt.Errorf("base offset %d, want %d", info.BaseOffset, want)))
+	}
+	r.base = info.NextOffset()
 	return nil
 }
 
@@ -243,6 +266,9 @@ func (r *reader) batches(wake chan<- struct{}) ([]byte, error) {
 		if err != nil || len(run) > 0 {
 			r.l.m.bytesOut.Inc(int64(len(run)))
 			return run, err
+		}
+		if err := r.complete(); err != nil {
+			return nil, err
 		}
 		if !r.nextSegment() {
 			return nil, nil
@@ -300,8 +326,37 @@ func (r *reader) find() error {
 		}
 		r.leave()
 		r.seg, r.next, r.ahead = sr, pos, pos
+		if pos == 0 {
+			r.base = s.base
+		}
 		return nil
 	}
+}
+
+// gaps tells whether offsets may be missing between batches: compaction takes
+// whole batches away.
+func (r *reader) gaps() bool {
+	if r.p.topic.config().compact {
+		return true
+	}
+	r.l.metaMu.Lock() // only asked when something is missing
+	defer r.l.metaMu.Unlock()
+	return r.p.safe.Compacted > 0
+}
+
+// complete tells, at the visible end of a segment, whether all of its offsets
+// have been seen.
+func (r *reader) complete() error {
+	end := r.end
+	if _, next := r.p.find(r.seg.s.base); next != nil {
+		end = min(end, next.base)
+	}
+	if r.pos >= end || r.next < r.seg.s.size.Load() || r.gaps() {
+		return nil
+	}
+	err := fmt.Errorf("read %s: %w", r.p.tp, r.damage(r.to, fmt.Errorf("ends at offset %d, want %d", r.pos, end)))
+	r.leave()
+	return err
 }
 
 // nextSegment goes on to the segment after a sealed one that has been read to
