@@ -1,0 +1,237 @@
+package log_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
+)
+
+// readable compares a log that cannot or need not be written to any more with
+// the model: all that was acknowledged can be read.
+func readable(l log.Log, h *history) error {
+	s := h.state()
+	for _, tp := range s.partitions() {
+		p := s.part(tp)
+		b, err := l.Bounds(context.Background(), tp)
+		if err != nil {
+			return fmt.Errorf("bounds of %s: %w", tp, err)
+		}
+		if int(b.End) < len(p.ids) {
+			return fmt.Errorf("%s: end offset %d, want at least %d", tp, b.End, len(p.ids))
+		}
+		recs, err := readFrom(l, tp, b.Start, b.End)
+		if err != nil {
+			return fmt.Errorf("%s: %w", tp, err)
+		}
+		for _, r := range recs {
+			if int(r.Offset) < len(p.ids) && p.ids[r.Offset] != 0 && p.ids[r.Offset] != int64(r.Timestamp)-timeBase {
+				return fmt.Errorf("%s offset %d: record %d, want %d", tp, r.Offset, int64(r.Timestamp)-timeBase, p.ids[r.Offset])
+			}
+		}
+	}
+	return nil
+}
+
+// TestFailedSync lets each sync of a workload fail once. The log must never
+// acknowledge anything from there on, say why, and lose nothing.
+func TestFailedSync(t *testing.T) {
+	eachSeed(t, 1, func(t *testing.T, seed uint64) {
+		for n := 1; ; n += 1 + int(seed+uint64(n))%3 {
+			d, h := newDisk(seed), newHistory()
+			l, err := mount(d, log.SyncPolicy{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fault := d.FailSync("*", n)
+			where := func() string { return fmt.Sprintf("seed %d, sync %d fails", seed, n) }
+			w := &workload{r: rand.New(rand.NewPCG(seed, 8)), l: l, h: h, burst: 3}
+			for i := 0; i < 60 && err == nil; i++ {
+				if err = w.run(1); err == nil && i%10 == 9 {
+					err = maintain(l)
+				}
+			}
+			if fault.Fired() == 0 {
+				l.Close()
+				if err != nil {
+					t.Fatalf("%s: %v without a fault", where(), err)
+				}
+				return // n is beyond the last sync
+			}
+			if err == nil {
+				t.Fatalf("%s: the log says nothing of it", where())
+			}
+			// Only writers need to know, and know at once.
+			for _, tp := range h.state().partitions() {
+				_, after := l.Append(context.Background(), tp, encode(h.ids(1)))
+				if !errors.Is(after, log.ErrReadOnly) {
+					t.Fatalf("%s: %v; append after it: got %v, want %v", where(), err, after, log.ErrReadOnly)
+				}
+			}
+			if err := readable(l, h); err != nil {
+				t.Fatalf("%s: %v", where(), err)
+			}
+			_ = l.Close() // it may well complain
+			for _, policy := range policies(uint64(n), seed) {
+				c := &crash{where: where(), policy: policy, disk: d.Crash(policy), h: h.snapshot()}
+				if err := c.verify(log.SyncPolicy{}, false); err != nil {
+					t.Fatalf("%s: %v", c, err)
+				}
+			}
+		}
+	})
+}
+
+// TestFailedWrite lets writes of a workload fail, some after a part of their
+// bytes. The call fails; the log goes on or says that it is read-only; nothing
+// acknowledged is lost.
+func TestFailedWrite(t *testing.T) {
+	eachSeed(t, 1, func(t *testing.T, seed uint64) {
+		for n := 1; ; n += 1 + int(seed+uint64(n))%5 {
+			d, h := newDisk(seed), newHistory()
+			l, err := mount(d, log.SyncPolicy{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fault := d.FailWrite("*", n, []int{0, 7, 300, -1}[n%4])
+			where := func() string { return fmt.Sprintf("seed %d, write %d fails", seed, n) }
+			w := &workload{r: rand.New(rand.NewPCG(seed, 9)), l: l, h: h, burst: 3}
+			failed := 0
+			for i := 0; i < 60; i++ {
+				err = w.run(1)
+				if err == nil && i%10 == 9 {
+					err = maintain(l)
+				}
+				if err == nil {
+					continue
+				}
+				if fault.Fired() == 0 {
+					t.Fatalf("%s: %v without a fault", where(), err)
+				}
+				if failed++; failed > 1 && !errors.Is(err, log.ErrReadOnly) {
+					t.Fatalf("%s: a second call fails with %v, want %v", where(), err, log.ErrReadOnly)
+				}
+				if failed > 3 {
+					break
+				}
+			}
+			if fault.Fired() == 0 {
+				l.Close()
+				return
+			}
+			if err := readable(l, h); err != nil {
+				t.Fatalf("%s: %v", where(), err)
+			}
+			_ = l.Close()
+			for _, policy := range policies(uint64(n), seed) {
+				c := &crash{where: where(), policy: policy, disk: d.Crash(policy), h: h.snapshot()}
+				if err := c.verify(log.SyncPolicy{}, false); err != nil {
+					t.Fatalf("%s: %v", c, err)
+				}
+			}
+		}
+	})
+}
+
+// TestDiskFull fills the disk, works on in vain, and gives space again. With a
+// reserve, appends resume by themselves. Without one, the disk can fill between
+// journal and segment: then the log may have to stay read-only.
+func TestDiskFull(t *testing.T) {
+	eachSeed(t, 12, func(t *testing.T, seed uint64) {
+		d, h := newDisk(seed), newHistory()
+		r := rand.New(rand.NewPCG(seed, 10))
+		o := tiny(d, log.SyncPolicy{})
+		reserve := seed%3 > 0
+		room := r.Int64N(100 << 10)
+		if reserve {
+			o.ReserveBytes, o.BallastBytes = 128<<10, 64<<10
+			room += 400 << 10
+			d.SetSpace(4 << 20) // the reserve is a sixteenth of it at most
+		}
+		l, err := log.Open("data", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		w := &workload{r: r, l: l, h: h, burst: 3}
+		if err := w.run(20); err != nil {
+			t.Fatal(err)
+		}
+		d.SetSpace(d.Used() + room)
+		full, readOnly := 0, false
+		for i := 0; i < 2000 && full < 20 && !readOnly; i++ {
+			err := w.run(1)
+			switch {
+			case err == nil:
+			case errors.Is(err, log.ErrNoSpace):
+				full++
+			case errors.Is(err, log.ErrReadOnly) && !reserve:
+				readOnly = true
+			default:
+				t.Fatalf("seed %d, reserve %t: step on a full disk: got %v, want %v", seed, reserve, err, log.ErrNoSpace)
+			}
+		}
+		if full == 0 && !readOnly {
+			t.Fatalf("seed %d: the disk never filled: %d of it used", seed, d.Used())
+		}
+		if err := readable(l, h); err != nil {
+			t.Fatalf("seed %d: on a full disk: %v", seed, err)
+		}
+		while := &crash{where: "while full", policy: logtest.KeepNothing, disk: d.AfterCrash(logtest.KeepNothing), h: h.snapshot()}
+		while.disk.SetSpace(1 << 40)
+		if err := while.verify(log.SyncPolicy{}, false); err != nil {
+			t.Fatalf("seed %d, %s: %v", seed, while, err)
+		}
+
+		d.SetSpace(1 << 40)
+		if !readOnly {
+			if err := w.run(40); err != nil {
+				t.Fatalf("seed %d, reserve %t: with space again: %v", seed, reserve, err)
+			}
+			if err := maintain(l); err != nil {
+				t.Fatalf("seed %d: maintain with space again: %v", seed, err)
+			}
+		}
+		policy := logtest.Random(seed)
+		c := &crash{where: "after it was full", policy: policy, disk: d.Crash(policy), h: h.snapshot()}
+		if err := c.verify(log.SyncPolicy{}, false); err != nil {
+			t.Fatalf("seed %d, %s: %v", seed, c, err)
+		}
+	})
+}
+
+// TestFullDiskLeavesRoomForOffsets: appends stop at the reserve, so that
+// consumers can go on committing.
+func TestFullDiskLeavesRoomForOffsets(t *testing.T) {
+	d := newDisk(1)
+	o := tiny(d, log.SyncPolicy{})
+	o.ReserveBytes, o.BallastBytes = 256<<10, 64<<10
+	d.SetSpace(4 << 20)
+	l, err := log.Open("data", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx := context.Background()
+	if _, err := l.CreateTopic(ctx, log.TopicSpec{Name: "t", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	tp := log.TopicPartition{Topic: "t"}
+	h := newHistory()
+	for err == nil {
+		_, err = l.Append(ctx, tp, encode(h.ids(100)))
+	}
+	if !errors.Is(err, log.ErrNoSpace) {
+		t.Fatalf("append: got %v, want %v", err, log.ErrNoSpace)
+	}
+	for i := range 100 {
+		offsets := []log.GroupOffset{{TopicPartition: tp, Offset: log.Offset(i)}}
+		if _, err := l.Commit(ctx, &log.Commit{Group: "g", Offsets: offsets}); err != nil {
+			t.Fatalf("commit %d of offsets on a full disk: %v", i, err)
+		}
+	}
+}
