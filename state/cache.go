@@ -58,6 +58,7 @@ type Cache[V any] struct {
 	gone  int      // entries that are deleted but not yet drained
 
 	keyBuf, valueBuf []byte
+	touched          uint32 // keeps reads alive that are made for the processor's cache only
 }
 
 // entry is one key with its value. Keys longer than inlineKey have their first
@@ -173,7 +174,14 @@ func (c *Cache[V]) Delete(key []byte) error {
 // Drain stages every entry changed since the last Drain into the Store, one
 // change a key.
 func (c *Cache[V]) Drain() error {
+	const block = 32
 	for k, n := range c.dirty {
+		if k%block == 0 {
+			// Entries lie all over memory: let the processor wait for many at once.
+			for _, n := range c.dirty[k:min(k+block, len(c.dirty))] {
+				c.touched += c.entry(n).meta
+			}
+		}
 		e := c.entry(n)
 		c.keyBuf = append(append(c.keyBuf[:0], c.prefix...), c.keyOf(e)...)
 		if e.meta&flagGone != 0 {
@@ -425,6 +433,36 @@ func (c *Cache[V]) find(key []byte) (*entry[V], uint32) {
 				return e, n
 			}
 		}
+	}
+}
+
+// warmMin is from how many slots on a Cache is larger than what the processor
+// keeps close: then Warm is worth its hashing.
+const warmMin = 1 << 17
+
+// Warm prepares for calls with all of these keys, which it does not keep. It
+// changes nothing that can be seen; in a large Cache it halves the time of the
+// calls, since the processor waits for many entries at once instead of one after
+// the other. In a small one it returns at once.
+func (c *Cache[V]) Warm(keys [][]byte) {
+	if len(c.slots) < warmMin {
+		return
+	}
+	const block = 64
+	var hashes [block]uint64
+	var slots [block]uint32
+	for len(keys) > 0 {
+		n := min(block, len(keys))
+		for k, key := range keys[:n] {
+			hashes[k] = maphash.Bytes(c.seed, key)
+			slots[k] = c.slots[uint32(hashes[k])&c.slotMask]
+		}
+		for _, slot := range slots[:n] {
+			if i := slot & c.slotMask; i != 0 {
+				c.touched += c.entry(i - 1).meta
+			}
+		}
+		keys = keys[n:]
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble"
+	"github.com/cockroachdb/pebble/sstable"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/gretestream/grete/log"
@@ -44,10 +45,11 @@ type DB struct {
 	counters counters
 	failure  *failure
 
-	pebble     *pebble.DB
-	blockCache *pebble.Cache
-	stores     []*Store // by id
-	sorter     sorter
+	pebble       *pebble.DB
+	tableOptions sstable.WriterOptions // of tables to ingest
+	blockCache   *pebble.Cache
+	stores       []*Store // by id
+	sorter       sorter
 
 	cur, frozen, spare        *Changes // at most one of frozen and spare is nil
 	frozenCount, appliedCount uint64
@@ -149,59 +151,75 @@ func (d *DB) Apply(c *Changes, offsets []log.Offset, meta []byte) error {
 // write puts an interval, its positions and the meta record into Pebble.
 func (d *DB) write(c *Changes, offsets []log.Offset, meta []byte) error {
 	now := log.TimestampOf(d.opts.Now())
-	b := d.pebble.NewBatchWithSize(c.size + 64*(len(c.stages)+1) + len(meta))
-	defer b.Close()
-	next := 0
+	next, n := 0, 0
 	for _, g := range c.stages {
 		if len(g.list) > 0 {
 			g.store.pos.offset = offsets[next] + log.Offset(g.builder.Len())
 			next++
-			if err := g.writeTo(b); err != nil {
-				return err
-			}
-			d.counters.changes.Inc(int64(len(g.list)))
+			n += len(g.list)
 		}
 		// The task is the only writer of its changelogs, so each store stands at
 		// the end of its own, changed or not.
 		g.store.pos.at = now
-		if err := d.writePosition(b, g.store); err != nil {
-			return err
-		}
 	}
-	if err := b.Set(metaKey, meta, nil); err != nil {
-		return err
-	}
-	return d.pebble.Apply(b, pebble.NoSync)
-}
-
-// writeTo adds the changes to a batch, in key order: Pebble's memtable takes
-// neighbours four times as fast as keys in disorder.
-func (g *stage) writeTo(b *pebble.Batch) error {
-	raw, prefix := g.builder.Raw(), g.store.prefix
-	for _, i := range g.sorted() {
-		ch := &g.list[i]
-		n := len(prefix) + int(ch.keyLen)
-		if ch.valueLen < 0 {
-			op := b.DeleteDeferred(n)
-			copy(op.Key[copy(op.Key, prefix):], ch.keyIn(raw))
-			if err := op.Finish(); err != nil {
+	d.counters.changes.Inc(int64(n))
+	return d.update(n, c.size+len(meta), func(w changeWriter) error {
+		for _, g := range c.stages {
+			if err := g.writeTo(w); err != nil {
 				return err
 			}
-			continue
 		}
-		op := b.SetDeferred(n, int(ch.valueLen))
-		copy(op.Key[copy(op.Key, prefix):], ch.keyIn(raw))
-		copy(op.Value, ch.valueIn(raw))
-		if err := op.Finish(); err != nil {
-			return err
+		for _, s := range d.stores {
+			if err := d.writePosition(w, s); err != nil {
+				return err
+			}
 		}
+		return w.Set(metaKey, meta)
+	})
+}
+
+// writeTo writes the changes in key order.
+func (g *stage) writeTo(w changeWriter) error {
+	if len(g.list) == 0 {
+		return nil
 	}
+	raw, key, order := g.builder.Raw(), g.store.keyBuf, g.sorted()
+	// In key order the changes lie all over memory. Reading the beginnings of
+	// some of them in a row lets the processor wait for all of them at once.
+	const block = 32
+	var ahead [block]change
+	for len(order) > 0 {
+		n := min(block, len(order))
+		for k, i := range order[:n] {
+			ahead[k] = g.list[i]
+		}
+		var touched byte
+		for k := range ahead[:n] {
+			touched += raw[ahead[k].key]
+		}
+		g.touched = touched
+		for k := range ahead[:n] {
+			ch := &ahead[k]
+			key = append(append(key[:0], g.store.prefix...), ch.keyIn(raw)...)
+			var err error
+			if ch.valueLen < 0 {
+				err = w.Delete(key)
+			} else {
+				err = w.Set(key, ch.valueIn(raw))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		order = order[n:]
+	}
+	g.store.keyBuf = key
 	return nil
 }
 
-func (d *DB) writePosition(b *pebble.Batch, s *Store) error {
+func (d *DB) writePosition(w changeWriter, s *Store) error {
 	d.positionBuf = s.pos.appendTo(d.positionBuf[:0])
-	return b.Set(positionKey(s.spec.ID), d.positionBuf, nil)
+	return w.Set(positionKey(s.spec.ID), d.positionBuf)
 }
 
 // maybeFlush starts a flush if one is due. It does not wait for it.

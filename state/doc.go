@@ -41,7 +41,7 @@
 //
 // The window [1431857100000, …) of store 7, key "/a":
 //
-//	00 00 00 07 · 80 00 01 4d 61 7b cd e0 · 2f 61
+//	00 00 00 07 · 80 00 01 4d 61 55 74 e0 · 2f 61
 //
 // Flipping the sign bit makes the order of bytes the order of times, before 1970
 // too. Windows are ranges of keys: closing, expiring and listing one are range

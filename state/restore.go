@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/cockroachdb/pebble"
 
@@ -36,25 +35,6 @@ func Open(ctx context.Context, l log.Log, spec Spec, opts Options) (*DB, error) 
 		return nil, fmt.Errorf("open state %s: %w", spec.Dir, err)
 	}
 	return d, nil
-}
-
-// openPebble opens the directory. One that is damaged is wiped: all that it
-// held is in the changelogs.
-func (d *DB) openPebble() (err error) {
-	d.failure = &failure{logger: d.logger, counters: &d.counters}
-	d.pebble, err = pebble.Open(d.spec.Dir, pebbleOptions(&d.opts, d.failure, d.blockCache))
-	if err == nil {
-		err = d.failure.get()
-	}
-	if err == nil || !errors.Is(err, pebble.ErrCorruption) && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := d.remove(err.Error()); err != nil {
-		return err
-	}
-	d.failure = &failure{logger: d.logger, counters: &d.counters}
-	d.pebble, err = pebble.Open(d.spec.Dir, pebbleOptions(&d.opts, d.failure, d.blockCache))
-	return err
 }
 
 // wipe starts again from nothing.
@@ -188,7 +168,7 @@ func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position
 		if err := b.DeleteRange(s.prefix, s.end, nil); err != nil {
 			return err
 		}
-		if err := d.writePosition(b, s); err != nil {
+		if err := d.writePosition(batchWriter{b}, s); err != nil {
 			return err
 		}
 	}
@@ -233,7 +213,7 @@ func (d *DB) restore(ctx context.Context, l log.Log, tails []tail) error {
 }
 
 // restoreReadBytes is how much changelog goes into one Pebble batch.
-const restoreReadBytes = 4 << 20
+const restoreReadBytes = 8 << 20
 
 // restoreStore reads a changelog up to end, one Pebble batch per read, each with
 // the position it stands for: a restore that is cut short goes on from there.
@@ -273,28 +253,28 @@ func (d *DB) restoreStore(ctx context.Context, l log.Log, s *Store, end log.Offs
 // restoreBatch writes records and the store's position into Pebble.
 func (d *DB) restoreBatch(s *Store, recs []log.Record, order []uint32) ([]uint32, error) {
 	order = d.sorter.sort(order, len(recs), func(i uint32) []byte { return recs[i].Key })
-	b := d.pebble.NewBatch()
-	defer b.Close()
-	var key []byte
 	size := 0
 	for _, i := range order {
-		rec := &recs[i]
-		key = append(append(key[:0], s.prefix...), rec.Key...)
-		size += len(key) + len(rec.Value)
-		var err error
-		if rec.IsTombstone() {
-			err = b.Delete(key, nil)
-		} else {
-			err = b.Set(key, rec.Value, nil)
-		}
-		if err != nil {
-			return order, err
-		}
+		size += len(recs[i].Key) + len(recs[i].Value)
 	}
-	if err := d.writePosition(b, s); err != nil {
-		return order, err
-	}
-	if err := d.pebble.Apply(b, pebble.NoSync); err != nil {
+	err := d.update(len(order), size, func(w changeWriter) (err error) {
+		key := s.keyBuf
+		for _, i := range order {
+			rec := &recs[i]
+			key = append(append(key[:0], s.prefix...), rec.Key...)
+			if rec.IsTombstone() {
+				err = w.Delete(key)
+			} else {
+				err = w.Set(key, rec.Value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		s.keyBuf = key
+		return d.writePosition(w, s)
+	})
+	if err != nil {
 		return order, err
 	}
 	d.counters.restoreRecord.Inc(int64(len(recs)))
