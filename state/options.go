@@ -69,7 +69,7 @@ const DefaultBlockCacheBytes = 8 << 20
 // returns o.
 func (o *Options) EnsureDefaults() *Options {
 	if o.FS == nil {
-		o.FS = defaultFS
+		o.FS = log.DefaultFS
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 16 << 20
