@@ -45,6 +45,7 @@ type DB struct {
 	counters counters
 	failure  *failure
 
+	gate         *gate
 	pebble       *pebble.DB
 	tableOptions sstable.WriterOptions // of tables to ingest
 	blockCache   *pebble.Cache
@@ -230,7 +231,7 @@ func (d *DB) maybeFlush() error {
 	}
 	d.sinceFlush, d.lastFlush = 0, now
 	d.counters.flushes.Inc(1)
-	if _, err := d.pebble.AsyncFlush(); err != nil {
+	if err := d.guard(func() error { _, err := d.pebble.AsyncFlush(); return err }); err != nil {
 		return fmt.Errorf("flush %s: %w", d.spec.Dir, err)
 	}
 	return nil
@@ -239,7 +240,7 @@ func (d *DB) maybeFlush() error {
 // SetMeta replaces what View.Meta returns, without an interval: after Open, when
 // the task has read its checkpoint.
 func (d *DB) SetMeta(meta []byte) error {
-	if err := d.pebble.Set(metaKey, meta, pebble.NoSync); err != nil {
+	if err := d.update(1, len(meta), func(w changeWriter) error { return w.Set(metaKey, meta) }); err != nil {
 		return fmt.Errorf("set meta of %s: %w", d.spec.Dir, err)
 	}
 	return nil
@@ -252,16 +253,16 @@ func (d *DB) Applied() uint64 { return d.appliedCount }
 // readError marks the database as failed if what was read is damaged, so that
 // Close wipes it and the next Open restores it from the changelogs.
 func (d *DB) readError(err error) error {
-	if errors.Is(err, pebble.ErrCorruption) {
-		d.failure.fatal(err)
+	if isCorrupt(err) {
+		d.failure.fatal(err, true)
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	return err
 }
 
 // Close flushes Pebble and closes it. It waits for open Views to be closed.
-// What has not been applied is forgotten. A DB that failed is removed from the
-// disk, to be restored by the next Open.
+// What has not been applied is forgotten. A DB whose files are damaged is removed
+// from the disk, to be restored by the next Open.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	if d.closed {
@@ -276,17 +277,30 @@ func (d *DB) Close() error {
 
 	var errs []error
 	if d.failure.get() == nil {
-		errs = append(errs, d.pebble.Flush())
+		errs = append(errs, d.flush())
 	}
-	errs = append(errs, d.pebble.Close())
+	errs = append(errs, d.closePebble())
 	d.releaseCache()
-	if d.failure.get() != nil {
-		errs = append(errs, d.opts.FS.RemoveAll(d.spec.Dir))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", d.spec.Dir, err)
 	}
 	return nil
+}
+
+// flush waits until all that was applied is on the disk, or cannot get there.
+func (d *DB) flush() error {
+	return d.guard(func() error {
+		flushed, err := d.pebble.AsyncFlush()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-flushed:
+			return nil
+		case <-d.failure.happened:
+			return d.failure.get()
+		}
+	})
 }
 
 // releaseCache gives back a block cache of our own.

@@ -81,6 +81,7 @@ func (r *fakeReader) Poll() ([]log.Record, error) {
 }
 
 func (r *fakeReader) Position() log.Offset { return r.pos }
+func (r *fakeReader) End() log.Offset      { return log.Offset(len(r.t.records)) }
 func (r *fakeReader) Close() error         { return nil }
 
 // memFS is Pebble's own memory file system with the one method it lacks.

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"sync"
 
+	pebbleerrors "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble"
 	"github.com/cockroachdb/pebble/bloom"
 	"github.com/cockroachdb/pebble/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/sstable"
+	"github.com/cockroachdb/pebble/vfs"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -17,9 +20,9 @@ import (
 
 // pebbleOptions are what a task's database is opened with. The numbers behind
 // them are in DESIGN.md.
-func pebbleOptions(o *Options, f *failure, cache *pebble.Cache) *pebble.Options {
+func pebbleOptions(o *Options, f *failure, fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 	p := &pebble.Options{
-		FS:    o.FS,
+		FS:    fs,
 		Cache: cache,
 		// The default format of v1.1.5 is one that no later version opens.
 		FormatMajorVersion: pebble.FormatNewest,
@@ -27,19 +30,23 @@ func pebbleOptions(o *Options, f *failure, cache *pebble.Cache) *pebble.Options 
 		DisableWAL: true,
 
 		MemTableSize:                uint64(o.MemTableBytes),
-		MemTableStopWritesThreshold: 3,
+		MemTableStopWritesThreshold: 1000, // see room
 		MaxConcurrentCompactions:    func() int { return o.Compactions },
 		// Keys of a big store are updated all over it, so every compaction out of
 		// L0 rewrites most of the level below: many files are let gather first,
 		// and one big level is cheaper than three of growing size.
 		// (Pebble compares the threshold with twice the number of sublevels.)
 		L0CompactionThreshold: 2 * l0Gather,
-		L0StopWritesThreshold: 3 * l0Gather,
+		L0StopWritesThreshold: 1000, // see room
 		LBaseMaxBytes:         1 << 30,
 		MaxOpenFiles:          256,
 
-		Logger:        pebbleLogger{o.Logger, f},
-		EventListener: &pebble.EventListener{BackgroundError: f.background},
+		Logger: pebbleLogger{o.Logger, f},
+		EventListener: &pebble.EventListener{
+			BackgroundError: f.background,
+			FlushEnd:        func(i pebble.FlushInfo) { f.ended(i.Err) },
+			CompactionEnd:   func(i pebble.CompactionInfo) { f.ended(i.Err) },
+		},
 	}
 	p.Levels = make([]pebble.LevelOptions, 7)
 	for i := range p.Levels {
@@ -62,7 +69,7 @@ func pebbleOptions(o *Options, f *failure, cache *pebble.Cache) *pebble.Options 
 // held is in the changelogs.
 func (d *DB) openPebble() error {
 	err := d.tryOpenPebble()
-	if err != nil && (errors.Is(err, pebble.ErrCorruption) || errors.Is(err, fs.ErrNotExist)) {
+	if err != nil && (isCorrupt(err) || errors.Is(err, fs.ErrNotExist)) {
 		if err := d.remove(err.Error()); err != nil {
 			return err
 		}
@@ -71,21 +78,81 @@ func (d *DB) openPebble() error {
 	return err
 }
 
-func (d *DB) tryOpenPebble() (err error) {
-	d.failure = &failure{logger: d.logger, counters: &d.counters}
-	o := pebbleOptions(&d.opts, d.failure, d.blockCache)
-	if d.pebble, err = pebble.Open(d.spec.Dir, o); err != nil {
+// isCorrupt tells whether Pebble found damage. It marks such errors in a way of
+// its own, which the standard errors.Is does not see.
+func isCorrupt(err error) bool { return pebbleerrors.Is(err, pebble.ErrCorruption) }
+
+func (d *DB) tryOpenPebble() error {
+	d.failure = newFailure(d.logger, &d.counters)
+	d.gate = &gate{FS: d.opts.FS}
+	o := pebbleOptions(&d.opts, d.failure, d.gate, d.blockCache)
+	err := d.guard(func() (err error) {
+		d.pebble, err = openOrPanic(d.spec.Dir, o)
 		return err
+	})
+	if err != nil {
+		return errors.Join(err, d.gate.close())
 	}
 	d.tableOptions = o.MakeWriterOptions(0, d.pebble.FormatMajorVersion().MaxTableFormat())
-	if err := errors.Join(d.failure.get(), d.removeTable()); err != nil {
-		return errors.Join(err, d.pebble.Close())
+	if err := d.removeTable(); err != nil {
+		return errors.Join(err, d.closePebble())
 	}
 	return nil
 }
 
-// l0Gather is how many overlapping files gather in L0 before they are compacted.
-const l0Gather = 32
+// openOrPanic is pebble.Open, which panics where a sync fails, having closed
+// what it had opened: here that is an error like others.
+func openOrPanic(dir string, o *pebble.Options) (p *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			rerr, ok := r.(error)
+			if !ok {
+				panic(r)
+			}
+			err = fmt.Errorf("open pebble: %w", rerr)
+		}
+	}()
+	return pebble.Open(dir, o)
+}
+
+// closePebble closes Pebble. An instance that gave up in the middle of its work
+// would wait for that in Close: it is left behind, unable to touch the disk, and
+// its files, which cannot be trusted, are removed.
+func (d *DB) closePebble() error {
+	if !d.failure.isDamaged() {
+		return d.pebble.Close()
+	}
+	return errors.Join(d.gate.close(), d.opts.FS.RemoveAll(d.spec.Dir))
+}
+
+// guard runs work of Pebble on a goroutine of its own, because Pebble may end
+// that goroutine (see pebbleLogger.Fatalf) or keep it waiting for one that was
+// ended. In that case guard returns why, and the work may be left behind.
+func (d *DB) guard(work func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		done <- work()
+	}()
+	select {
+	case err, ok := <-done:
+		if ok {
+			return err
+		}
+	case <-d.failure.gaveUp:
+	}
+	return d.failure.get()
+}
+
+const (
+	// l0Gather is how many overlapping files gather in L0 before they are
+	// compacted; at maxSublevels Apply waits.
+	l0Gather     = 32
+	maxSublevels = 3 * l0Gather
+	// maxMemTables is with how many memtables Apply goes on: one that is filled
+	// and two that are being flushed.
+	maxMemTables = 3
+)
 
 // changeWriter takes changes in key order: a batch or a table.
 type changeWriter interface {
@@ -105,13 +172,16 @@ func (w batchWriter) Delete(key []byte) error     { return w.b.Delete(key, nil) 
 // as fast as keys in disorder. Big ones are made a table at once and given to
 // L0: what the memtable costs, to fill and to flush, is twice what the table does.
 func (d *DB) update(n, size int, fill func(changeWriter) error) error {
+	return d.guard(func() error { return d.updateUnguarded(n, size, fill) })
+}
+
+func (d *DB) updateUnguarded(n, size int, fill func(changeWriter) error) error {
+	if err := d.room(); err != nil {
+		return err
+	}
 	const perChange = 64 // bytes in a memtable beside key and value
 	if int64(n*perChange+size) > d.opts.MemTableBytes/4 {
-		// Ingesting never waits for compactions; a batch does when there are too
-		// many files in L0.
-		if d.pebble.Metrics().Levels[0].Sublevels < 2*l0Gather {
-			return d.ingest(fill)
-		}
+		return d.ingest(fill)
 	}
 	b := d.pebble.NewBatchWithSize(size + n*(storeIDSize+8) + 1024)
 	defer b.Close()
@@ -121,10 +191,26 @@ func (d *DB) update(n, size int, fill func(changeWriter) error) error {
 	return d.pebble.Apply(b, pebble.NoSync)
 }
 
+// room waits until Pebble is not too far behind with its flushes and compactions.
+// Pebble would wait by itself, but for ever if the disk is gone.
+func (d *DB) room() error {
+	for {
+		ended := d.failure.events()
+		if err := d.failure.get(); err != nil {
+			return err
+		}
+		m := d.pebble.Metrics()
+		if m.MemTable.Count <= maxMemTables && int(m.Levels[0].Sublevels) < maxSublevels {
+			return nil
+		}
+		d.failure.wait(ended)
+	}
+}
+
 // ingest makes a table of changes and adds it to Pebble.
 func (d *DB) ingest(fill func(changeWriter) error) error {
 	name := d.tableName()
-	f, err := d.opts.FS.Create(name)
+	f, err := d.gate.Create(name)
 	if err != nil {
 		return err
 	}
@@ -135,7 +221,8 @@ func (d *DB) ingest(fill func(changeWriter) error) error {
 	if err := w.Close(); err != nil { // syncs
 		return errors.Join(err, d.removeTable())
 	}
-	return d.pebble.Ingest([]string{name}) // links it under another name and removes this one
+	// Links it under another name and removes this one.
+	return d.pebble.Ingest([]string{name})
 }
 
 // tableName is where a table is made. Pebble leaves files alone whose names it
@@ -145,28 +232,56 @@ func (d *DB) tableName() string { return d.opts.FS.PathJoin(d.spec.Dir, "apply.t
 // removeTable removes what an ingest may have left behind. After a crash it can
 // be a second name of a table in use, so it must not be written over.
 func (d *DB) removeTable() error {
-	err := d.opts.FS.Remove(d.tableName())
+	err := d.gate.Remove(d.tableName())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
-// failure remembers that Pebble can no longer be trusted. Any goroutine.
+// failure hears how Pebble's background work goes, and remembers that Pebble can
+// no longer be used. Any goroutine.
 type failure struct {
 	logger   hclog.Logger
 	counters *counters
+	happened chan struct{} // closed when err is set
+	gaveUp   chan struct{} // closed when damaged is set
 
-	mu  sync.Mutex // guards err
-	err error
+	mu      sync.Mutex // guards the fields below
+	changed sync.Cond  // one of them has changed
+	err     error
+	damaged bool   // what is on the disk cannot be trusted either
+	tries   int    // background errors in a row
+	ends    uint64 // flushes and compactions that have ended, well or not
 }
 
-func (f *failure) fatal(err error) {
+// maxTries is how often in a row background work may fail. Pebble tries again
+// at once and for ever.
+const maxTries = 100
+
+func newFailure(logger hclog.Logger, c *counters) *failure {
+	f := &failure{logger: logger, counters: c, happened: make(chan struct{}), gaveUp: make(chan struct{})}
+	f.changed.L = &f.mu
+	return f
+}
+
+// fatal ends the use of the database; damaged says that it has to be wiped.
+func (f *failure) fatal(err error, damaged bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fatalLocked(err, damaged)
+}
+
+func (f *failure) fatalLocked(err error, damaged bool) {
 	if f.err == nil {
 		f.err = err
+		close(f.happened)
 	}
+	if damaged && !f.damaged {
+		f.damaged = true
+		close(f.gaveUp)
+	}
+	f.changed.Broadcast()
 }
 
 // get is nil, or an ErrFailed that says why.
@@ -179,15 +294,54 @@ func (f *failure) get() error {
 	return fmt.Errorf("%w: %w", ErrFailed, f.err)
 }
 
-// background hears of a flush or compaction that failed. Pebble tries again
-// with new files, so nothing is wrong yet.
-func (f *failure) background(err error) {
-	f.counters.diskErrors.Inc(1)
-	f.logger.Warn("background work on state failed and is tried again", "err", err)
+func (f *failure) isDamaged() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.damaged
 }
 
-// pebbleLogger passes on what Pebble has to say. Pebble's own would end the
-// process on Fatalf; here it ends the database, which can be restored.
+// background hears of a flush or compaction that failed: of a full disk, say.
+// Pebble tries again with new files, so nothing is wrong yet.
+func (f *failure) background(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counters.diskErrors.Inc(1)
+	if f.tries++; f.tries == 1 {
+		f.logger.Warn("background work on state failed and is tried again", "err", err)
+	}
+	if f.tries >= maxTries {
+		f.fatalLocked(err, false)
+	}
+}
+
+// ended hears of the end of a flush or compaction.
+func (f *failure) ended(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.tries = 0
+	}
+	f.ends++
+	f.changed.Broadcast()
+}
+
+// events counts the flushes and compactions that have ended; wait returns when
+// there are more than that, or the database has failed.
+func (f *failure) events() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ends
+}
+
+func (f *failure) wait(events uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.ends == events && f.err == nil {
+		f.changed.Wait()
+	}
+}
+
+// pebbleLogger passes on what Pebble has to say.
 type pebbleLogger struct {
 	hclog.Logger
 	f *failure
@@ -203,8 +357,14 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.Error(fmt.Sprintf(format, args...))
 }
 
+// Fatalf is called where Pebble cannot go on: the manifest could not be written
+// because the disk is full, for instance. Pebble's own would end the process; to
+// return would let it go on with tables it has lost track of. Here it ends the
+// goroutine, whose deferred calls release Pebble's mutex, and the database,
+// which can be restored from the log.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	l.Error("state database failed", "err", err)
-	l.f.fatal(err)
+	l.f.fatal(err, true)
+	runtime.Goexit()
 }

@@ -27,7 +27,7 @@ func Open(ctx context.Context, l log.Log, spec Spec, opts Options) (*DB, error) 
 	if err == nil {
 		err = d.catchUp(ctx, l)
 		if err != nil {
-			err = errors.Join(err, d.pebble.Close())
+			err = errors.Join(err, d.closePebble())
 		}
 	}
 	if err != nil {
@@ -39,7 +39,7 @@ func Open(ctx context.Context, l log.Log, spec Spec, opts Options) (*DB, error) 
 
 // wipe starts again from nothing.
 func (d *DB) wipe(reason string) error {
-	if err := d.pebble.Close(); err != nil {
+	if err := d.closePebble(); err != nil {
 		return err
 	}
 	if err := d.remove(reason); err != nil {
@@ -179,7 +179,7 @@ func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position
 			return err
 		}
 	}
-	return d.pebble.Apply(b, pebble.NoSync)
+	return d.guard(func() error { return d.pebble.Apply(b, pebble.NoSync) })
 }
 
 // restore reads the tails of the changelogs into the stores.
@@ -192,7 +192,7 @@ func (d *DB) restore(ctx context.Context, l log.Log, tails []tail) error {
 		return nil
 	}
 	// Once anything is read, the checkpoint of the last Apply says too little.
-	if err := d.pebble.Delete(metaKey, pebble.NoSync); err != nil {
+	if err := d.update(1, 0, func(w changeWriter) error { return w.Delete(metaKey) }); err != nil {
 		return err
 	}
 	started := d.opts.Now()
@@ -228,8 +228,8 @@ func (d *DB) restoreStore(ctx context.Context, l log.Log, s *Store, end log.Offs
 	var order []uint32
 	for s.pos.offset < end {
 		recs, err := r.Poll()
-		if err == nil && len(recs) == 0 && r.Position() < end {
-			recs, err = r.Next(ctx)
+		if err == nil && len(recs) == 0 && r.End() < end {
+			recs, err = r.Next(ctx) // the reader has not heard of the end yet
 		}
 		if err == nil {
 			err = ctx.Err()
@@ -239,6 +239,9 @@ func (d *DB) restoreStore(ctx context.Context, l log.Log, s *Store, end log.Offs
 		}
 		before := s.pos.offset
 		s.pos.offset = r.Position()
+		if len(recs) == 0 {
+			s.pos.offset = end // what is left holds no records: marks, or compacted away
+		}
 		if s.pos.offset >= end {
 			s.pos.at = started
 		}
