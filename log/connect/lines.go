@@ -141,7 +141,7 @@ func (l *Lines) Next() (Line, error) {
 		}
 		looked = l.to - l.from
 		switch {
-		case looked > l.max:
+		case looked > l.max+len("\r"): // too long even if a carriage return comes off
 			return l.tooLong()
 		case l.err == io.EOF && looked > 0:
 			return l.cut(looked, 0), nil
