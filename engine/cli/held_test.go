@@ -191,6 +191,40 @@ func TestServe(t *testing.T) {
 	h.end()
 }
 
+// TestQueryRunningJob asks a job while it runs, in every form.
+func TestQueryRunningJob(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	h := hold(t, dir, "run", "count", "--partitions", "2")
+	h.ask(0, "produce lines --format json", `{"value":"a","timestamp":"2015-05-17T10:05:01Z"}
+{"value":"a","timestamp":"2015-05-17T10:05:02Z","partition":1}
+{"value":"b","timestamp":"2015-05-17T10:05:03Z"}
+`, "Produced 3")
+	r, err := readRunning(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The answer waits until it holds what was just produced.
+	resp, err := r.get(t.Context(), http.MethodGet, "/v1/jobs/count/stores/counts?format=csv&wait=30s&at-least=lines-0:2&at-least=lines-1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	const want = "window_start_ms,window_start,key,value\n1431857100000,2015-05-17T10:05:00Z,a,2\n1431857100000,2015-05-17T10:05:00Z,b,1\n"
+	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != want {
+		t.Errorf("at least what was produced: got %s and %v", got, err)
+	}
+	if got := h.ask(0, "query count --output csv", ""); got != want {
+		t.Errorf("csv: got %s", got)
+	}
+	h.ask(0, "query count --store counts --key b --output json", "", `"key":"b","value":1}`)
+	h.ask(0, "query count --top 1", "", "2015-05-17T10:05:00Z  a        2  open")
+	h.ask(0, "query count --window 2015-05-17T10:05:00Z --limit 1 --output csv", "", ",a,2")
+	h.ask(0, "query count --output arrow", "", "\xff\xff\xff\xff", "window_start")
+	h.ask(1, "query count --store nothing", "", `unknown store: job "count" keeps counts`)
+	h.ask(1, "query latest --store prefixes", "", `job "latest" has not run in`)
+	h.end()
+}
+
 // TestStaleRunning: what a killed process left behind is no hindrance.
 func TestStaleRunning(t *testing.T) {
 	dir := t.TempDir()

@@ -169,12 +169,12 @@ func (a *app) root() *cobra.Command {
 	f.Var(flagOf(a, "sync", &a.common.sync, parseSync, syncFlag.String), "sync", "when an append is acknowledged: `group` (synced), interval=1s or none")
 	a.boolVar(f, &a.common.verbose, "verbose", "tell more of what happens")
 	a.common.output = "table"
-	f.Var(a.choice("output", &a.common.output, "table", "json", "csv"), "output", "form of the output: `table`, json or csv")
+	f.Var(a.choice("output", &a.common.output, "table", "json", "csv", "arrow"), "output", "form of the output: `table`, json or csv; of query also arrow")
 	f.SortFlags = false
 
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.ingestCommand(), a.runCommand(), a.queryCommand(), a.reprocessCommand(), a.describeCommand(),
-		a.serveCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.versionCommand(),
+		a.serveCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.benchCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(c)
 	}
@@ -199,6 +199,9 @@ func (a *app) prepare(cmd *cobra.Command) {
 	if inner := cmd.RunE; inner != nil && cmd.HasParent() {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			a.setUp()
+			if a.common.output == "arrow" && cmd.Name() != "query" {
+				a.mistake("--output arrow: only query writes Arrow, want table, json or csv")
+			}
 			return inner(cmd, args)
 		}
 	}
