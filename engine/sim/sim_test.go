@@ -1,0 +1,45 @@
+package sim
+
+import (
+	"context"
+	"flag"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/gretestream/grete/jobs"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "run this seed alone")
+	seeds = flag.Int("seeds", 6, "how many seeds to run")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestExactlyOnce crashes nodes by many seeds.
+func TestExactlyOnce(t *testing.T) {
+	from, n := uint64(1), *seeds
+	if *seed != 0 {
+		from, n = *seed, 1
+	}
+	var sum Report
+	for s := from; s < from+uint64(n); s++ {
+		cfg := Config{Seed: s, Logf: t.Logf, Partitions: 1 + int(s%3)}
+		if s%4 == 0 {
+			cfg.Guarantee = jobs.AtLeastOnce // on one log it is no weaker
+		}
+		r, err := Run(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Crashes += r.Crashes
+		sum.Kills += r.Kills
+		sum.Views += r.Views
+		sum.Windows += r.Windows
+	}
+	t.Logf("%d power cuts, %d kills, %d views in %d windows: each counted once", sum.Crashes, sum.Kills, sum.Views, sum.Windows)
+	if *seed == 0 && (sum.Crashes == 0 || sum.Views == 0) {
+		t.Error("no power cut or no views: the simulation tests nothing")
+	}
+}
