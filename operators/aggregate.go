@@ -510,6 +510,14 @@ func (a *aggregator[K, V, A]) merged(start int64, key []byte) (m cell[A], ok boo
 	return m, ok, nil
 }
 
+func (a *aggregator[K, V, A]) staging() int64 {
+	n := int64(0)
+	for _, s := range a.slices {
+		n += changedBytes(s.cells)
+	}
+	return n
+}
+
 func (a *aggregator[K, V, A]) used() int64 {
 	n := int64(0)
 	for _, s := range a.slices {

@@ -294,6 +294,26 @@ func (f *Flow) OutputBytes() int {
 	return n
 }
 
+// StateBytes is about how many bytes of changed state the next Drain will stage,
+// so that a commit can be made before it grows too large.
+func (f *Flow) StateBytes() int {
+	n := int64(0)
+	for _, o := range f.operators {
+		n += o.staging()
+	}
+	return int(n)
+}
+
+// changedBytes guesses at the encoded size of what a cache has changed by the
+// size of its entries in memory.
+func changedBytes[V any](c *state.Cache[V]) int64 {
+	dirty := c.Dirty()
+	if dirty == 0 {
+		return 0
+	}
+	return int64(float64(dirty) * float64(c.Bytes()) / float64(max(dirty, c.Len())))
+}
+
 // DeadLetters freezes the dead letters collected since the last call.
 func (f *Flow) DeadLetters() []DeadLetter {
 	dead := f.dead

@@ -416,7 +416,8 @@ func (s *processorStep[K, V, S, L, W]) drain() error {
 	return s.c.p.cache.Drain()
 }
 
-func (s *processorStep[K, V, S, L, W]) used() int64 { return s.c.p.cache.Bytes() }
+func (s *processorStep[K, V, S, L, W]) staging() int64 { return changedBytes(s.c.p.cache) }
+func (s *processorStep[K, V, S, L, W]) used() int64    { return s.c.p.cache.Bytes() }
 
 func (s *processorStep[K, V, S, L, W]) evict(n int64) {
 	s.c.p.cache.Evict(max(0, s.c.p.cache.Bytes()-n))

@@ -70,8 +70,9 @@ type table[V any] struct {
 	cache *state.Cache[V]
 }
 
-func (t *table[V]) drain() error { return t.cache.Drain() }
-func (t *table[V]) used() int64  { return t.cache.Bytes() }
+func (t *table[V]) drain() error   { return t.cache.Drain() }
+func (t *table[V]) staging() int64 { return changedBytes(t.cache) }
+func (t *table[V]) used() int64    { return t.cache.Bytes() }
 func (t *table[V]) evict(bytes int64) {
 	t.cache.Evict(max(0, t.cache.Bytes()-bytes))
 }

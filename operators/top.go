@@ -331,8 +331,9 @@ const (
 	expirePerCommit = 10_000             // entries
 )
 
-func (t *ranker[K, N]) used() int64   { return t.cache.Bytes() }
-func (t *ranker[K, N]) evict(n int64) { t.cache.Evict(max(0, t.cache.Bytes()-n)) }
+func (t *ranker[K, N]) staging() int64 { return changedBytes(t.cache) }
+func (t *ranker[K, N]) used() int64    { return t.cache.Bytes() }
+func (t *ranker[K, N]) evict(n int64)  { t.cache.Evict(max(0, t.cache.Bytes()-n)) }
 
 // topQuery reads a Top's store: a row a window, with all of its ranks.
 func topQuery[K any, N cmp.Ordered](store string, value Codec[ranking[K, N]]) *StoreQuery {

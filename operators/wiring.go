@@ -48,6 +48,8 @@ type operator interface {
 	// drain writes changed state to the stores; applied tells that it is durable.
 	drain() error
 	applied()
+	// staging is about how many bytes drain will stage.
+	staging() int64
 	// used is how much memory hot state takes, in bytes; evict frees about so
 	// much of what is durable.
 	used() int64
@@ -66,6 +68,7 @@ func (passive) resume() error        { return nil }
 func (passive) tick(time.Time) error { return nil }
 func (passive) drain() error         { return nil }
 func (passive) applied()             {}
+func (passive) staging() int64       { return 0 }
 func (passive) used() int64          { return 0 }
 func (passive) evict(int64)          {}
 
