@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
 	op "github.com/gretestream/grete/operators"
 )
@@ -85,6 +86,14 @@ func (l *life) sleep(ctx context.Context, stop <-chan struct{}, d time.Duration)
 // size is what the interval takes up so far, in bytes of its commit.
 func (l *life) size() int64 { return int64(l.flow.OutputBytes() + l.db.Staged()) }
 
+// full tells that the interval is as large as a commit shall be. Changed state
+// counts only when it is about to make the commit too large: a key that changes
+// again before the commit is written once.
+func (l *life) full() bool {
+	size := l.size()
+	return size >= l.c.opts.Job.Options.CommitBytes || size+int64(l.flow.StateBytes()) >= jobs.MaxCommitBytes/2
+}
+
 // commitIfDue cuts if the interval is over or full. Else it tells how long it
 // takes until it is over; 0: there is nothing to commit.
 func (l *life) commitIfDue(now time.Time) (cut bool, left time.Duration, err error) {
@@ -93,7 +102,7 @@ func (l *life) commitIfDue(now time.Time) (cut bool, left time.Duration, err err
 	}
 	o := &l.c.opts.Job.Options
 	left = o.CommitInterval - now.Sub(l.lastCut)
-	if left > 0 && l.size() < o.CommitBytes {
+	if left > 0 && !l.full() {
 		return false, left, nil
 	}
 	return true, 0, l.cut(false)
@@ -103,7 +112,7 @@ func (l *life) commitIfDue(now time.Time) (cut bool, left time.Duration, err err
 // a long close, the end of a bounded run, timers. wait is when to look again at
 // the latest; 0: when something arrives.
 func (l *life) step(now time.Time) (worked bool, wait time.Duration, err error) {
-	if l.inFlight && l.size() >= l.c.opts.Job.Options.CommitBytes {
+	if l.inFlight && l.full() {
 		return false, 0, nil // both intervals are full: the log sets the pace
 	}
 	if l.flow.Busy() {
