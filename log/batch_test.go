@@ -269,6 +269,7 @@ func BenchmarkBuilder(b *testing.B) {
 	key, value := []byte("0123456789"), make([]byte, 90)
 	b.ReportAllocs()
 	const n = 1000
+	cpu := startCPU(b)
 	for b.Loop() {
 		bl.Reset()
 		for i := range n {
@@ -276,7 +277,7 @@ func BenchmarkBuilder(b *testing.B) {
 		}
 		bl.Bytes()
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+	cpu.report(b.N * n)
 }
 
 func BenchmarkDecode(b *testing.B) {
@@ -290,6 +291,7 @@ func BenchmarkDecode(b *testing.B) {
 	var d decoder
 	var recs []Record
 	b.ReportAllocs()
+	cpu := startCPU(b)
 	for b.Loop() {
 		d.reset()
 		info, err := CheckBatch(run)
@@ -300,7 +302,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/record")
+	cpu.report(b.N * n)
 }
 
 func ExampleBuilder() {

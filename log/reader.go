@@ -429,7 +429,7 @@ func (r *reader) read(want int) error {
 	}
 	if r.next+n > r.ahead {
 		r.seg.prefetch(r.next + n)
-		r.ahead = r.next + n + prefetchBytes/2
+		r.ahead = r.next + n + prefetchBytes
 	}
 	got, err := r.seg.ReadAt((*r.buf)[r.to:r.to+int(n)], r.next)
 	r.to += got

@@ -27,22 +27,25 @@ func putUvarint(b []byte, i int, u uint64) int {
 }
 
 // uvarint reads an integer at b[i:] and returns the index after it, or -1 if it
-// is cut off or too long.
+// is cut off or too long. Lengths and deltas of records take one or two bytes.
 func uvarint(b []byte, i int) (uint64, int) {
-	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return uint64(b[i]), i + 1
+	if uint(i) < uint(len(b)) {
+		c := b[i]
+		if c < 0x80 {
+			return uint64(c), i + 1
+		}
+		if i+1 < len(b) && b[i+1] < 0x80 {
+			return uint64(c&0x7f) | uint64(b[i+1])<<7, i + 2
+		}
 	}
-	return uvarintSlow(b, i)
+	return uvarintLong(b, i)
 }
 
-func uvarintSlow(b []byte, i int) (u uint64, next int) {
-	for shift := uint(0); shift < 7*maxVarintBytes; shift += 7 {
-		if uint(i) >= uint(len(b)) {
-			return 0, -1
-		}
+func uvarintLong(b []byte, i int) (u uint64, next int) {
+	for n := 0; n < maxVarintBytes && uint(i) < uint(len(b)); n++ {
 		c := b[i]
 		i++
-		u |= uint64(c&0x7f) << shift
+		u |= uint64(c&0x7f) << (7 * n)
 		if c < 0x80 {
 			return u, i
 		}
