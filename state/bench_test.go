@@ -68,9 +68,7 @@ func BenchmarkApply(b *testing.B) {
 				parts[1] += t2.Sub(t1)
 				parts[2] += time.Since(t2)
 			}
-			for m := d.pebble.Metrics(); m.Compact.NumInProgress+m.Flush.NumInProgress > 0; m = d.pebble.Metrics() {
-				time.Sleep(time.Millisecond)
-			}
+			quiet(d)
 			b.StopTimer()
 			b.ReportMetric(float64(cpuTime()-start)/float64(b.N), "cpu-ns/key")
 			for i, name := range []string{"ref", "drain", "apply"} {
@@ -82,10 +80,72 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// quiet waits for Pebble's flushes and compactions to end.
+func quiet(d *DB) {
+	for {
+		ended := d.failure.events()
+		if m := d.pebble.Metrics(); m.Compact.NumInProgress+m.Flush.NumInProgress == 0 {
+			return
+		}
+		d.failure.wait(ended)
+	}
+}
+
 // appendDigits appends id as ten digits.
 func appendDigits(b []byte, id int) []byte {
 	for div := 1_000_000_000; div > 0; div /= 10 {
 		b = append(b, byte('0'+id/div%10))
 	}
 	return b
+}
+
+// BenchmarkRestore reads a changelog of random keys into an empty database; one
+// iteration is one record.
+func BenchmarkRestore(b *testing.B) {
+	l := newFakeLog("s.changelog")
+	topic := l.topics["s.changelog"]
+	value := make([]byte, 8)
+	for i := range b.N {
+		key := AppendWindowStart(make([]byte, 0, 24), 0)
+		topic.records = append(topic.records, log.Record{Offset: log.Offset(i), Key: appendDigits(append(key, "user-"...), rand.IntN(10_000_000)), Value: value})
+	}
+	spec := testSpec("s")
+	spec.Dir = b.TempDir()
+	start := cpuTime()
+	b.ResetTimer()
+	d := open(b, l, spec, Options{})
+	quiet(d)
+	b.StopTimer()
+	b.ReportMetric(float64(cpuTime()-start)/float64(b.N), "cpu-ns/record")
+	mustClose(b, d)
+}
+
+// BenchmarkScan is one entry of a View's scan over a store of a million, most of
+// it in one level.
+func BenchmarkScan(b *testing.B) {
+	spec := testSpec("s")
+	spec.Dir = b.TempDir()
+	d := open(b, newFakeLog("s.changelog"), spec, Options{})
+	const n = 1_000_000
+	for i := range n {
+		d.Store("s").Put(appendDigits(nil, i), []byte("12345678"))
+	}
+	changes := d.Freeze()
+	if err := d.Apply(changes, make([]log.Offset, len(changes.Writes())), nil); err != nil {
+		b.Fatal(err)
+	}
+	v, err := d.View()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		if err := v.Scan("s", nil, nil, func(_, _ []byte) bool { left--; return left > 0 }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	mustClose(b, v)
+	mustClose(b, d)
 }
