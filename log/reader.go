@@ -227,7 +227,7 @@ func (r *reader) follow(info *BatchInfo, at int) error {
 	if want < 0 && info.BaseOffset > r.pos {
 		want = r.pos
 	}
-	if want >= 0 && info.BaseOffset != want && (info.BaseOffset < want || !r.gaps()) {
+	if want >= 0 && info.BaseOffset != want && !(info.BaseOffset > want && r.gapBefore(info)) {
 		return fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, fmt.Errorf("base offset %d, want %d", info.BaseOffset, want)))
 	}
 	r.base = info.NextOffset()
@@ -331,6 +331,12 @@ func (r *reader) find() error {
 		}
 		return nil
 	}
+}
+
+// gapBefore tells whether compaction may have taken what comes before a batch.
+func (r *reader) gapBefore(info *BatchInfo) bool {
+	_, next := r.p.find(r.seg.s.base)
+	return (next == nil || info.NextOffset() <= next.base) && r.gaps()
 }
 
 // gaps tells whether offsets may be missing between batches: compaction takes
