@@ -298,9 +298,9 @@ func TestCrashAgainAndAgain(t *testing.T) {
 	})
 }
 
-// TestKillWithoutSyncs kills the process under the lazy policies: the OS has
+// TestCrashByKillWithoutSyncs kills the process under the lazy policies: the OS has
 // all bytes, so nothing is lost.
-func TestKillWithoutSyncs(t *testing.T) {
+func TestCrashByKillWithoutSyncs(t *testing.T) {
 	for _, sync := range lazy {
 		t.Run(sync.String(), func(t *testing.T) {
 			eachSeed(t, 4, func(t *testing.T, seed uint64) {
@@ -326,9 +326,9 @@ func TestKillWithoutSyncs(t *testing.T) {
 	}
 }
 
-// TestPowerCutWithoutSyncs cuts the power under the lazy policies: a tail of
+// TestCrashWithoutSyncs cuts the power under the lazy policies: a tail of
 // each partition may be gone, and nothing else may be wrong.
-func TestPowerCutWithoutSyncs(t *testing.T) {
+func TestCrashWithoutSyncs(t *testing.T) {
 	for _, sync := range lazy {
 		t.Run(sync.String(), func(t *testing.T) {
 			eachSeed(t, 10, func(t *testing.T, seed uint64) {

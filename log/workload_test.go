@@ -163,6 +163,19 @@ func (h *history) end(o *op, done *op, refused bool) {
 	}
 }
 
+// deleting tells whether the deletion of a topic, or of any, is under way or
+// has failed on its way.
+func (h *history) deleting(topic string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for o := range h.underWay {
+		if o.kind == opDelete && (o.topic == topic || topic == "") {
+			return true
+		}
+	}
+	return false
+}
+
 func (h *history) saw(o *op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -267,6 +280,12 @@ func (s *state) part(tp log.TopicPartition) *partState {
 	return &t.parts[tp.Partition]
 }
 
+// compacted tells whether compaction may take records from a partition.
+func (s *state) compacted(tp log.TopicPartition) bool {
+	t := s.topics[tp.Topic]
+	return t != nil && t.configs["cleanup.policy"] == "compact"
+}
+
 func (s *state) partitions() []log.TopicPartition {
 	var tps []log.TopicPartition
 	for _, name := range s.topicNames() {
@@ -294,7 +313,8 @@ type workload struct {
 	// refused tells that an error means that nothing was done and the workload
 	// may go on, such as a full disk.
 	refused func(error) bool
-	burst   int // calls made at once in a burst; 0: none, so that all is deterministic
+	noGaps  bool // no compacted topics
+	burst   int  // calls made at once in a burst; 0: none, so that all is deterministic
 }
 
 var errStop = errors.New("workload stopped")
@@ -350,7 +370,7 @@ func (w *workload) done(o, outcome *op, err error) error {
 		w.h.end(o, outcome, false)
 		return nil
 	}
-	refused := w.refused != nil && w.refused(err)
+	refused := w.refused != nil && w.refused(err) || errors.Is(err, log.ErrUnknownTopic) && w.h.deleting("")
 	w.h.end(o, nil, refused)
 	if refused {
 		return nil
@@ -438,8 +458,14 @@ func (w *workload) create(s *state) error {
 	if o.topic == "" {
 		return nil
 	}
-	if w.r.IntN(3) == 0 {
+	switch w.r.IntN(6) {
+	case 0, 1:
 		o.configs = map[string]string{"retention.bytes": "8000"}
+	case 2:
+		if w.noGaps {
+			break
+		}
+		o.configs = map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0", "delete.retention.ms": "0"}
 	}
 	w.h.begin(o)
 	_, err := w.l.CreateTopic(context.Background(), log.TopicSpec{Name: o.topic, Partitions: o.parts, Configs: o.configs})
@@ -468,6 +494,9 @@ func (w *workload) fence(producer string) error {
 // look reads a partition from somewhere; what it sees must never vanish.
 func (w *workload) look(tp log.TopicPartition) error {
 	b, err := w.l.Bounds(context.Background(), tp)
+	if errors.Is(err, log.ErrUnknownTopic) && w.h.deleting(tp.Topic) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("bounds of %s: %w", tp, err)
 	}
@@ -475,23 +504,26 @@ func (w *workload) look(tp log.TopicPartition) error {
 		return nil
 	}
 	from := b.Start + log.Offset(w.r.Int64N(int64(b.End-b.Start)))
-	recs, err := readFrom(w.l, tp, from, b.End)
+	recs, err := readFrom(w.l, tp, from, b.End, w.h.state().compacted(tp))
 	if errors.Is(err, log.ErrOffsetOutOfRange) {
 		return nil // retention was faster
 	}
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", tp, err)
 	}
-	o := &op{kind: opSaw, writes: []opWrite{{tp: tp, at: from}}}
+	o := &op{kind: opSaw}
 	for _, r := range recs {
-		o.writes[0].ids = append(o.writes[0].ids, int64(r.Timestamp)-timeBase)
+		o.writes = append(o.writes, opWrite{tp: tp, at: r.Offset, ids: []int64{idOf(r)}})
 	}
 	w.h.saw(o)
 	return nil
 }
 
-// readFrom reads [from, to) and checks that it is without a gap.
-func readFrom(l log.Log, tp log.TopicPartition, from, to log.Offset) ([]log.Record, error) {
+func idOf(r log.Record) int64 { return int64(r.Timestamp) - timeBase }
+
+// readFrom reads [from, to) and checks that each record is what was written, in
+// order, and that there are no gaps unless compaction may have made them.
+func readFrom(l log.Log, tp log.TopicPartition, from, to log.Offset, gaps bool) ([]log.Record, error) {
 	r, err := l.OpenReader(tp, from, log.ReaderOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("open reader: %w", err)
@@ -503,15 +535,18 @@ func readFrom(l log.Log, tp log.TopicPartition, from, to log.Offset) ([]log.Reco
 		if err != nil {
 			return nil, fmt.Errorf("poll at %d: %w", next, err)
 		}
+		if len(recs) == 0 && gaps {
+			break
+		}
 		if len(recs) == 0 {
 			return nil, fmt.Errorf("no records at %d, want them up to %d", next, to)
 		}
 		for _, rec := range recs {
-			if rec.Offset != next {
+			if rec.Offset != next && !(gaps && rec.Offset > next) {
 				return nil, fmt.Errorf("got offset %d, want %d", rec.Offset, next)
 			}
-			id := int64(rec.Timestamp) - timeBase
-			if err := sameRecord(rec, makeRecord(id)); err != nil {
+			next = rec.Offset
+			if err := sameRecord(rec, makeRecord(idOf(rec))); err != nil {
 				return nil, fmt.Errorf("offset %d is not what was written: %w", next, err)
 			}
 			if next < to {
@@ -611,60 +646,58 @@ func (h *history) check(l log.Log, lossy bool) (*history, error) {
 		if b.Start > p.start {
 			next.past = append(next.past, &op{kind: opTrim, tp: tp, before: b.Start})
 		}
-		recs, err := readFrom(l, tp, b.Start, b.End)
+		recs, err := readFrom(l, tp, b.Start, b.End, s.compacted(tp))
 		if err != nil {
 			return nil, fmt.Errorf("%s [%d, %d): %w", tp, b.Start, b.End, err)
 		}
 		for _, r := range recs {
-			id := int64(r.Timestamp) - timeBase
+			id := idOf(r)
+			o := owner[id/idsPerOp]
+			if o != nil {
+				found[o] = append(found[o], opWrite{tp: tp, at: r.Offset, ids: []int64{id}})
+			}
 			if int(r.Offset) < len(p.ids) && p.ids[r.Offset] != 0 {
 				if want := p.ids[r.Offset]; id != want {
 					return nil, fmt.Errorf("%s offset %d: record %d, want %d", tp, r.Offset, id, want)
 				}
-				if owner[id/idsPerOp] == nil {
-					continue
-				}
-			}
-			o := owner[id/idsPerOp]
-			if o == nil {
+			} else if o == nil {
 				return nil, fmt.Errorf("%s offset %d: record %d, which nobody is writing there", tp, r.Offset, id)
 			}
-			ws := found[o]
-			if n := len(ws); n > 0 && ws[n-1].ids[0]/idsPerOp == id/idsPerOp && ws[n-1].tp == tp {
-				ws[n-1].ids = append(ws[n-1].ids, id)
-			} else {
-				ws = append(ws, opWrite{tp: tp, at: r.Offset, ids: []int64{id}})
+		}
+		if s.compacted(tp) {
+			if err := p.excuse(recs, b); err != nil && !lossy {
+				return nil, fmt.Errorf("%s, compacted: %w", tp, err)
 			}
-			found[o] = ws
 		}
 	}
 
-	// Each write under way is whole or absent. What fell below the start offset
-	// of its partition or went with its topic cannot be asked for.
+	// Each operation under way is whole or absent. What fell below the start
+	// offset of its partition or went with its topic cannot be asked for.
 	for o := range next.underWay {
 		if len(o.writes) == 0 || found[o] == nil {
 			continue
 		}
-		got := map[log.TopicPartition]opWrite{}
-		for _, w := range found[o] {
-			if was, twice := got[w.tp]; twice {
-				return nil, fmt.Errorf("%s is there twice: at %d and at %d", o, was.at, w.at)
-			}
-			got[w.tp] = w
-		}
 		for _, w := range o.writes {
-			g, is := got[w.tp]
 			p := s.part(w.tp)
 			if p == nil {
 				continue
+			}
+			var got []int64
+			for _, f := range found[o] {
+				if f.tp == w.tp {
+					got = append(got, f.ids...)
+				}
 			}
 			b, err := l.Bounds(ctx, w.tp)
 			if err != nil {
 				return nil, fmt.Errorf("bounds of %s: %w", w.tp, err)
 			}
 			trimmed := int(b.Start) > len(p.ids)
-			if (!is || !slices.Equal(g.ids, w.ids)) && !trimmed {
-				return nil, fmt.Errorf("%s is not whole: in %s %v at %d, want %v", o, w.tp, g.ids, g.at, w.ids)
+			if !slices.Equal(got, w.ids) && !trimmed && !s.compacted(w.tp) {
+				return nil, fmt.Errorf("%s is not whole: in %s records %v, want %v", o, w.tp, got, w.ids)
+			}
+			if !slices.IsSorted(got) || len(slices.Compact(got)) > len(w.ids) {
+				return nil, fmt.Errorf("%s: in %s records %v, want %v", o, w.tp, got, w.ids)
 			}
 		}
 		past := *o
@@ -738,6 +771,37 @@ func (h *history) check(l log.Log, lossy bool) (*history, error) {
 	}
 	clear(next.underWay)
 	return next, nil
+}
+
+// excuse tells whether compaction may have taken the records that are missing:
+// those whose key comes again, and tombstones.
+func (p *partState) excuse(recs []log.Record, b log.Bounds) error {
+	there := map[log.Offset]bool{}
+	last := map[string]log.Offset{}
+	note := func(at log.Offset, id int64) {
+		if r := makeRecord(id); r.Key != nil {
+			last[string(r.Key)] = max(last[string(r.Key)], at)
+		}
+	}
+	for _, r := range recs {
+		there[r.Offset] = true
+		note(r.Offset, idOf(r))
+	}
+	for at, id := range p.ids {
+		if id != 0 {
+			note(log.Offset(at), id)
+		}
+	}
+	for i, id := range p.ids {
+		at := log.Offset(i)
+		if id == 0 || at < b.Start || there[at] {
+			continue
+		}
+		if r := makeRecord(id); r.Key == nil || !r.IsTombstone() && last[string(r.Key)] <= at {
+			return fmt.Errorf("record %d at offset %d is missing, and nothing replaces it", id, at)
+		}
+	}
+	return nil
 }
 
 func (h *history) groupNames() []string {
