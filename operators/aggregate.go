@@ -104,6 +104,9 @@ func aggregate[K, V, A any](g Grouped[K, V], kind, name string, setUp func(*aggr
 	st.timed, st.keyed, st.holds = true, true, true
 	t := &WindowTable[K, A]{step: st, w: g.w, key: in.key}
 	st.store = &StoreDecl{Name: name, Kind: "window", Window: g.w.String(), Retain: time.Duration(g.w.retain) * time.Millisecond}
+	if g.w.forever {
+		st.store.Kind, st.store.Retain = "keyed", 0
+	}
 	merge := func() func(A, A) A { // the query merges as the task does
 		var a aggregator[K, V, A]
 		setUp(&a)
@@ -141,6 +144,9 @@ func (t *WindowTable[K, A]) Final() Stream[Windowed[K], A] {
 	if t.finals == nil {
 		st := t.step.g.add("final", "", t.step)
 		st.made, st.lag = true, t.w.grace
+		if t.w.forever {
+			st.lag = t.w.size // whatever its time, it comes at the end
+		}
 		t.finals = newNode(st, windowedCodec(t.key), t.acc)
 	}
 	return Stream[Windowed[K], A]{t.finals}
@@ -151,7 +157,10 @@ func (t *WindowTable[K, A]) Final() Stream[Windowed[K], A] {
 // Their time is the largest event time that the key has in the window.
 func (t *WindowTable[K, A]) Updates(collapse ...Collapse) Stream[Windowed[K], A] {
 	st := t.step.g.add("updates", "", t.step)
-	st.made, st.lag = true, t.w.size+t.w.grace
+	st.made = true
+	if !t.w.forever {
+		st.lag = t.w.size + t.w.grace
+	}
 	var c Collapse
 	if len(collapse) > 0 {
 		c = collapse[0]
@@ -269,8 +278,9 @@ func newAggregator[K, V, A any](w *wiring, st *step, in *node[K, V], f fixed, t 
 	return a
 }
 
-// wantsEach tells whether something must be told of every record.
-func (a *aggregator[K, V, A]) wantsEach() bool { return len(a.updates) > 0 }
+// wantsEach tells whether every record counts beyond its value: for updates, or
+// as the key's largest time.
+func (a *aggregator[K, V, A]) wantsEach() bool { return len(a.updates) > 0 || a.w.forever }
 
 func (a *aggregator[K, V, A]) batch(b *Batch[K, V]) error {
 	a.in = b

@@ -219,7 +219,7 @@ func (a *aggregator[K, V, A]) closeSlice(s *slice[A], finish bool) (done bool, e
 		if v.flags&cellFinal != 0 {
 			return nil
 		}
-		if err := a.emit(key, s.start, v.acc); err != nil {
+		if err := a.emit(key, s.start, v); err != nil {
 			return err
 		}
 		if finish {
@@ -256,13 +256,17 @@ func (a *aggregator[K, V, A]) closeSlice(s *slice[A], finish bool) (done bool, e
 const cellBytes = 40
 
 // emit collects a final.
-func (a *aggregator[K, V, A]) emit(key []byte, start int64, acc A) error {
+func (a *aggregator[K, V, A]) emit(key []byte, start int64, c *cell[A]) error {
 	var k K
 	if err := a.keys.Decode(&k, key, &a.closing.arena); err != nil {
 		return err
 	}
 	end := start + a.w.size
-	a.closing.result.put(windowed(k, start, end), acc, end-1, 0, -1)
+	at := end - 1
+	if a.w.forever {
+		at = c.max
+	}
+	a.closing.result.put(windowed(k, start, end), c.acc, at, 0, -1)
 	return nil
 }
 
@@ -382,7 +386,7 @@ func (a *aggregator[K, V, A]) closeMerged(start int64, finish bool) (done bool, 
 			v = *have // put aside before a late record got into its slice
 		}
 		if a.final != nil {
-			if err := a.emit([]byte(k), start, v.acc); err != nil {
+			if err := a.emit([]byte(k), start, &v); err != nil {
 				return false, err
 			}
 		}

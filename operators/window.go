@@ -12,7 +12,7 @@ type Grouped[K, V any] struct {
 	w fixed
 }
 
-// WindowKind is a way to cut time into windows: Tumbling or Hopping.
+// WindowKind is a way to cut time into windows: Tumbling, Hopping or Forever.
 type WindowKind interface {
 	// fixed returns the windows in numbers; mistakes are reported by the step.
 	fixed(s *step) fixed
@@ -38,6 +38,11 @@ type Hopping struct {
 	AllowGaps bool          // Every may exceed Size; records between windows are dropped and counted
 }
 
+// Forever is one window that holds all of time: what is counted in it is counted
+// for good. It never closes, so its values come as Updates, and as finals only at
+// the end of a bounded run, with the key's largest event time.
+type Forever struct{}
+
 // defaultRetain is how long closed windows are kept, in event time.
 const defaultRetain = 7 * 24 * time.Hour
 
@@ -48,7 +53,7 @@ func Window[K, V any](s Stream[K, V], w WindowKind) Grouped[K, V] {
 	st := in.g.add("window", "", in.step)
 	st.keepsKey, st.keepsValue = true, true
 	if w == nil {
-		in.g.mistake(st.at, "window: the kind is nil; want op.Tumbling or op.Hopping")
+		in.g.mistake(st.at, "window: the kind is nil; want op.Tumbling, op.Hopping or op.Forever")
 		return Grouped[K, V]{newNode(st, in.key, in.value), fixed{size: 1, every: 1}}
 	}
 	f := w.fixed(st)
@@ -65,6 +70,14 @@ func (t Tumbling) fixed(s *step) fixed {
 func (h Hopping) fixed(s *step) fixed {
 	return newFixed(s, "hopping", h.Size, h.Every, h.Grace, h.Offset, h.Retain, h.AllowGaps)
 }
+
+func (Forever) fixed(*step) fixed {
+	return fixed{size: foreverSize, every: foreverSize, offset: -foreverSize / 2, forever: true}
+}
+
+// foreverSize is the length of the window of Forever, in ms: 146 million years,
+// half of them before 1970.
+const foreverSize = 1 << 62
 
 // newFixed checks windows and puts them into milliseconds.
 func newFixed(s *step, kind string, size, every, grace, offset, retain time.Duration, gaps bool) fixed {
@@ -112,6 +125,7 @@ func newFixed(s *step, kind string, size, every, grace, offset, retain time.Dura
 type fixed struct {
 	size, every, grace, offset, retain int64
 	rest                               int64 // where a slice ends within Every; 0: only at its end
+	forever                            bool
 }
 
 // overlaps tells whether a record may belong to several windows.
@@ -164,6 +178,9 @@ func (f fixed) openAt(w int64) int64 {
 // String is the windows in the words of the plan: a change of them makes stored
 // state unreadable.
 func (f fixed) String() string {
+	if f.forever {
+		return "forever"
+	}
 	var b strings.Builder
 	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 	if f.every == f.size {

@@ -15,7 +15,7 @@ import (
 func windowQuery[K, A any](store string, f fixed, key Codec[K], acc Codec[A], merge func(A, A) A) *StoreQuery {
 	q := windowReader[K, A]{store: store, w: f, key: key, acc: acc, merge: merge}
 	return &StoreQuery{
-		Windowed: true,
+		Windowed: !f.forever,
 		KeyType:  reflect.TypeFor[K](),
 		RowType:  reflect.TypeFor[A](),
 		ParseKey: func(text string) ([]byte, error) { return parseKey(key, text) },
@@ -58,6 +58,9 @@ func (q *windowReader[K, A]) scan(v *state.View, r Range, f func(Row) error) err
 
 // bounds are the window starts asked for, without the windows that have expired.
 func (q *windowReader[K, A]) bounds(r Range) (from, to int64) {
+	if q.w.forever {
+		return noTime + 1, maxTime
+	}
 	from, to = r.From, r.To
 	if from == 0 && r.To == 0 {
 		from = noTime + 1 // no range: negative starts as well
@@ -151,6 +154,9 @@ func (q *windowReader[K, A]) row(key []byte, start int64, value []byte, p *progr
 
 func (q *windowReader[K, A]) emit(key []byte, start int64, acc A, closed bool, f func(Row) error) error {
 	row := Row{Start: start, End: start + q.w.size, Closed: closed, RawKey: key, Value: acc}
+	if q.w.forever {
+		row.Start, row.End = 0, 0
+	}
 	var k K
 	if err := q.key.Decode(&k, key, nil); err != nil {
 		return fmt.Errorf("store %q: %w", q.store, err)

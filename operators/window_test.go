@@ -198,3 +198,19 @@ func TestClosedWindowsExpire(t *testing.T) {
 		})
 	}
 }
+
+func TestForeverCounts(t *testing.T) {
+	r := start(t, func(g *op.Graph) {
+		counts := op.Count(op.Window(op.From(g, words), op.Forever{}), "counts")
+		op.To(op.Map(op.DropWindow(counts.Updates()), func(n int64) string { return fmt.Sprint(n) }), result)
+		op.To(op.Map(op.DropWindow(counts.Final()), func(n int64) string { return fmt.Sprint(n) }), others)
+	})
+	r.send("words", rec(5, "a", "x"), rec(1_000_000_000_000, "b", "x"), rec(3, "a", "x"))
+	r.restart()
+	r.send("words", rec(9, "a", "x"))
+	r.wrote("result", "5 a 1", "1000000000000 b 1", "5 a 2", "9 a 3")
+	r.shows("counts", op.Range{}, "[0,0) a 3", "[0,0) b 1")
+	r.wrote("others")
+	r.finish()
+	r.wrote("others", "9 a 3", "1000000000000 b 1")
+}
