@@ -374,7 +374,7 @@ func waitForViews(ctx context.Context, src engine.Source, l log.Log, q *Query) (
 		if err != nil {
 			return nil, err
 		}
-		if passed(trueUpTo(views).Inputs, want) {
+		if passed(views, want) {
 			return views, nil
 		}
 		for i := range views {
@@ -465,12 +465,20 @@ func repartitionEnds(ctx context.Context, src engine.Source, l log.Log) ([]log.G
 	return ends, nil
 }
 
-// passed tells whether offsets are at or past all of want that they name.
-func passed(offsets, want []log.GroupOffset) bool {
-	for _, w := range want {
-		for _, o := range offsets {
-			if o.TopicPartition == w.TopicPartition && o.Offset < w.Offset {
-				return false
+// passed tells whether the snapshots are at or past all of want that they read.
+// One of a task that has committed nothing has passed nothing.
+func passed(views []engine.TaskView, want []log.GroupOffset) bool {
+	for i := range views {
+		v := &views[i]
+		for j, tp := range v.Inputs {
+			var at log.Offset
+			if v.Checkpoint.Epoch != 0 && j < len(v.Checkpoint.Inputs) {
+				at = v.Checkpoint.Inputs[j].Offset
+			}
+			for _, w := range want {
+				if w.TopicPartition == tp && at < w.Offset {
+					return false
+				}
 			}
 		}
 	}

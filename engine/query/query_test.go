@@ -33,7 +33,8 @@ type fakeSource struct {
 	views   map[*state.View]int
 	changed chan struct{}
 	status  engine.Status
-	failAt  int // rows of task 0 before a scan fails; 0: never
+	fresh   bool // nothing was committed yet
+	failAt  int  // rows of task 0 before a scan fails; 0: never
 }
 
 const minute = 60_000
@@ -117,6 +118,11 @@ func (s *fakeSource) Views(string) ([]engine.TaskView, error) {
 			Inputs:     []log.TopicPartition{{Topic: "in", Partition: int32(p)}},
 		})
 	}
+	if s.fresh {
+		for i := range views {
+			views[i].Checkpoint = jobs.Checkpoint{Watermark: jobs.NoWatermark}
+		}
+	}
 	return views, nil
 }
 
@@ -124,7 +130,7 @@ func (s *fakeSource) Views(string) ([]engine.TaskView, error) {
 func (s *fakeSource) move(to log.Offset, rows ...op.Row) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.offset = to
+	s.offset, s.fresh = to, false
 	s.tasks[0] = append(slices.Clone(s.tasks[0]), rows...)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -338,6 +344,10 @@ func TestAtLeast(t *testing.T) {
 	got, err := answer(t, s, q, CSV)
 	if err != nil || !strings.Contains(got, "/new,1\n") {
 		t.Errorf("got %v and %s", err, got)
+	}
+	s.fresh, q.Wait = true, 10*time.Millisecond
+	if _, err := answer(t, s, q, CSV); !errors.Is(err, ErrBehind) {
+		t.Errorf("nothing committed: got %v, want ErrBehind", err)
 	}
 }
 
