@@ -155,27 +155,32 @@ func (r *reader) poll(wake chan<- struct{}) ([]Record, error) {
 
 // PollBatches implements BatchReader.
 func (r *reader) PollBatches() ([]byte, error) {
-	run, err := r.batches(r.opts.Wake)
-	if err != nil || len(run) == 0 {
-		return nil, err
-	}
-	for at := 0; at < len(run); {
-		info := parseHeader(run[at:])
-		err := r.follow(&info, at)
-		if err == nil {
-			err = r.check(&info, run, at)
-		}
-		if err != nil {
-			r.leave()
-			if at > 0 {
-				return run[:at], nil // the next call begins with the bad one
-			}
+	for {
+		run, err := r.batches(r.opts.Wake)
+		if err != nil || len(run) == 0 {
 			return nil, err
 		}
-		r.pos = info.NextOffset()
-		at += info.Size
+		from, at := 0, 0
+		for at < len(run) {
+			info := parseHeader(run[at:])
+			if err := r.check(&info, run, at); err != nil {
+				r.leave()
+				if at > from {
+					break // the next call begins with the bad one
+				}
+				return nil, err
+			}
+			at += info.Size
+			if info.NextOffset() <= r.pos {
+				from = at // the search began before the position
+				continue
+			}
+			r.pos = info.NextOffset()
+		}
+		if at > from {
+			return run[from:at], nil
+		}
 	}
-	return run, nil
 }
 
 // decode turns a run of whole batches into records and moves the position.
