@@ -194,6 +194,9 @@ func TestFaultDiskFull(t *testing.T) {
 		}
 
 		d.SetSpace(1 << 40)
+		if readOnly = readOnly || l.Failure() != nil; readOnly && reserve {
+			t.Fatalf("seed %d: read-only in spite of the reserve: %v", seed, l.Failure())
+		}
 		if !readOnly {
 			if err := w.run(40); err != nil {
 				t.Fatalf("seed %d, reserve %t: with space again: %v", seed, reserve, err)

@@ -245,8 +245,12 @@ func (r *recovery) judge() error {
 func (r *recovery) judgePartition(p *partition, vouched Offset, replay int64) error {
 	w := r.walks[p]
 	beyond := func(file string, pos int64, info BatchInfo) error {
-		return fmt.Errorf("%w: partition %s: %s at byte %d holds a whole batch with offsets %d to %d, but the journal ends at %d: the journal has lost what it had acknowledged; nothing was changed",
+		err := fmt.Errorf("%w: partition %s: %s at byte %d holds a whole batch with offsets %d to %d, but the journal ends at %d: the journal has lost what it had acknowledged; nothing was changed",
 			ErrCorrupt, p.tp, file, pos, info.BaseOffset, info.LastOffset(), vouched)
+		if r.journal.torn != nil {
+			err = fmt.Errorf("%w: %w", err, r.journal.torn)
+		}
+		return err
 	}
 	group := r.mode == SyncGroup
 	if w.end > vouched {
