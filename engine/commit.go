@@ -238,7 +238,7 @@ func (l *life) committed(a answer) error {
 	changelogs := a.offsets[:len(iv.changes.Writes())]
 	l.trackChangelogs(iv, changelogs)
 	if err := l.db.Apply(iv.changes, changelogs, iv.meta); err != nil {
-		return &transient{err}
+		return &transient{err, stateTries}
 	}
 	l.flow.Applied()
 	l.t.applied(l, iv, a.offsets[iv.checkpointWrite])

@@ -68,7 +68,7 @@
 // nothing there and gains nothing. A sync policy other than sync: group can lose
 // the last acknowledged commits in a power cut, whole ones from the end: state
 // and output then go back together, and the records count again, once.
-// crash_test.go holds each cell of the embedded columns.
+// TestGuarantees in engine/sim holds each cell of the embedded columns.
 //
 // # Watermarks across repartition topics
 //

@@ -28,10 +28,17 @@ func (e *GapError) Error() string {
 
 // transient marks an error after which a task is rebuilt from the log and tries
 // again. All others end the job.
-type transient struct{ err error }
+type transient struct {
+	err   error
+	tries int // in a row before it ends the job all the same; 0: see task.run
+}
 
 func (t *transient) Error() string { return t.err.Error() }
 func (t *transient) Unwrap() error { return t.err }
+
+// stateTries is how often in a row a task whose database failed is rebuilt: its
+// files are wiped where they are damaged, and a disk that is gone stays gone.
+const stateTries = 3
 
 // mayPass marks err, which came from the log, as transient unless trying again
 // cannot help.
@@ -42,5 +49,5 @@ func mayPass(err error) error {
 			return err
 		}
 	}
-	return &transient{err}
+	return &transient{err: err}
 }

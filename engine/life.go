@@ -92,14 +92,18 @@ func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint
 func (l *life) restore(ctx context.Context, saved *jobs.Checkpoint) error {
 	db, err := state.Open(ctx, l.c.opts.Log, l.c.spec(l.plan, l.t), l.c.stateOptions(l.t))
 	if err != nil {
-		return mayPass(fmt.Errorf("restore: %w", err))
+		err = fmt.Errorf("restore: %w", err)
+		if errors.As(mayPass(err), new(*transient)) {
+			return &transient{err, stateTries}
+		}
+		return err
 	}
 	l.db = db
 	var flow []byte
 	if saved != nil {
 		flow = saved.Flow
 		if err := db.SetMeta(saved.AppendTo(nil)); err != nil {
-			return &transient{err}
+			return &transient{err, stateTries}
 		}
 	}
 	l.changelogEnds = make([]log.Offset, len(l.plan.Stores))

@@ -67,7 +67,7 @@ func (t *task) run(ctx context.Context, stop <-chan struct{}) error {
 			return nil
 		}
 		var again *transient
-		if !errors.As(err, &again) || ctx.Err() != nil || failures >= boundedTries && t.c.run != "" {
+		if !errors.As(err, &again) || ctx.Err() != nil || again.over(failures, t.c.run != "") {
 			t.setState(TaskFailed, err)
 			return fmt.Errorf("task %s: %w", t.name, err)
 		}
@@ -80,6 +80,17 @@ func (t *task) run(ctx context.Context, stop <-chan struct{}) error {
 			return nil
 		}
 	}
+}
+
+// over tells that a task was rebuilt often enough because of errors like this.
+func (t *transient) over(failures int, bounded bool) bool {
+	switch {
+	case t.tries > 0:
+		return failures >= t.tries
+	case bounded:
+		return failures >= boundedTries
+	}
+	return false
 }
 
 // live is one life. It stays in t.life when it ends well, so that its state can

@@ -24,16 +24,22 @@ var (
 )
 
 // job counts views per page and minute across a repartition and copies its
-// input. Nothing is late: grace is longer than the history.
+// input.
 var job = jobs.Job{
-	Name: "sim",
-	Build: func(g *op.Graph) {
+	Name:    "sim",
+	Build:   graph(func(page string) string { return page }),
+	Options: jobs.Options{CommitInterval: 2 * time.Millisecond},
+}
+
+// graph is the job's, with the function that gives a view its key. Nothing is
+// late: grace is longer than the history.
+func graph(key func(string) string) func(*op.Graph) {
+	return func(g *op.Graph) {
 		in := op.From(g, views)
 		op.To(in, viewsCopy)
-		byPage := op.KeyBy(in, "by-page", func(page string) string { return page })
+		byPage := op.KeyBy(in, "by-page", key)
 		counts := op.Count(op.Window(byPage, op.Tumbling{Size: time.Minute, Grace: 1000 * time.Hour}), countStore)
 		op.To(counts.Updates(), viewUpdates)
 		op.To(counts.Final(), viewFinals)
-	},
-	Options: jobs.Options{CommitInterval: 2 * time.Millisecond},
+	}
 }

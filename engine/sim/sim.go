@@ -50,13 +50,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Logf == nil {
 		cfg.Logf = func(string, ...any) {}
 	}
-	s := &simulation{
-		Config: cfg,
-		rand:   rand.New(rand.NewPCG(cfg.Seed, 1)),
-		disk:   logtest.NewDisk(cfg.Seed),
-		at:     1_000_000,
-		acked:  map[log.TopicPartition]map[log.Offset]string{},
-	}
+	s := newSimulation(cfg)
 	for round := range cfg.Rounds {
 		if err := s.round(ctx, round); err != nil {
 			return s.report, fmt.Errorf("seed %d: round %d: %w", cfg.Seed, round, err)
@@ -68,9 +62,21 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	return s.report, nil
 }
 
+func newSimulation(cfg Config) *simulation {
+	return &simulation{
+		Config: cfg,
+		job:    job,
+		rand:   rand.New(rand.NewPCG(cfg.Seed, 1)),
+		disk:   logtest.NewDisk(cfg.Seed),
+		at:     1_000_000,
+		acked:  map[log.TopicPartition]map[log.Offset]string{},
+	}
+}
+
 // simulation is the state of one Run.
 type simulation struct {
 	Config
+	job    jobs.Job
 	rand   *rand.Rand
 	disk   *logtest.Disk
 	at     log.Timestamp // of the last view
@@ -84,7 +90,7 @@ func (s *simulation) openLog() (*log.Embedded, error) {
 }
 
 func (s *simulation) options(l log.Log, untilEnd bool) engine.Options {
-	j := job
+	j := s.job
 	j.Options.Guarantee = s.Guarantee
 	return engine.Options{Job: j, Log: l, Dir: "state", FS: s.disk, Memory: 32 << 20, UntilEnd: untilEnd,
 		CreateTopics: true, Partitions: s.Partitions, StopTimeout: 5 * time.Second}
