@@ -26,6 +26,8 @@ const (
 	demoStart     = 30 * time.Second // for all jobs to answer
 	demoLookBack  = 5 * time.Minute  // windows that may still be the running one
 	demoMostPages = 60               // columns of a page's name
+
+	leastJobMemory = 16 << 20 // bytes: what the engine wants for a job
 )
 
 // demoFlags say how long the demo runs, and how busy the site is.
@@ -54,9 +56,9 @@ Ends with Ctrl-C, or by itself with --for.`,
 				return err
 			}
 			if !cmd.Flags().Changed("data") {
-				dir, err := os.MkdirTemp("", "grete-demo-")
-				if err != nil {
-					return err
+				dir, errTemp := os.MkdirTemp("", "grete-demo-")
+				if errTemp != nil {
+					return errTemp
 				}
 				defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 				a.common.data = dir
@@ -117,29 +119,31 @@ func (a *app) demo(ctx context.Context, d *dataDir, list []jobs.Job, f *demoFlag
 	if err := generator.Prepare(ctx, d.Log, a.now()); err != nil {
 		return err
 	}
-	shown := a.demoSource(list)
-	var source engine.Source
+	var containers []*engine.Container
 	for _, job := range list {
 		c, err := engine.Open(ctx, engine.Options{
-			Job: job, Log: d.Log, Dir: d.statePath(), Memory: a.common.memory / int64(len(list)),
+			Job: job, Log: d.Log, Dir: d.statePath(), Memory: max(a.common.memory/int64(len(list)), leastJobMemory),
 			CreateTopics: true, Logger: a.logger, Metrics: d.metrics,
 		})
 		if err != nil {
 			return err
 		}
+		containers = append(containers, c)
+	}
+	screen := a.demoScreen(ctx, d, containers)
+	for _, c := range containers {
 		d.server.Add(c)
-		if job.Name == shown {
-			source = c
-		}
 		jobsDone.Go(func() { fail(c.Run(jobsCtx)) })
 	}
 	all.Go(func() { fail(generator.Run(site, d.Log, f.rate, time.Now)) })
 
-	screen := a.demoScreen(ctx, d, source)
 	a.notef("Data in %s, HTTP at http://%s", d.path, d.server.Addr())
-	a.notef("Jobs: %s. Ask from another terminal:", strings.Join(a.namesOf(list), ", "))
-	a.notef("  grete query %s --store %s --data %s --from -2m --top 10", shown, screen.store, d.path)
-	a.notef("  curl 'http://%s/v1/jobs/%s/stores/%s?from=-2m&top=10'", d.server.Addr(), shown, screen.store)
+	a.notef("Jobs: %s.", strings.Join(namesOf(list), ", "))
+	if screen.src != nil {
+		a.notef("Ask from another terminal:")
+		a.notef("  grete query %s --store %s --data %s --from -2m --top 10", screen.src.Job(), screen.store, d.path)
+		a.notef("  curl 'http://%s/v1/jobs/%s/stores/%s?from=-2m&top=10'", d.server.Addr(), screen.src.Job(), screen.store)
+	}
 
 	var end <-chan time.Time
 	if f.lasts > 0 {
@@ -177,7 +181,7 @@ func (a *app) demo(ctx context.Context, d *dataDir, list []jobs.Job, f *demoFlag
 	return nil
 }
 
-func (a *app) namesOf(list []jobs.Job) []string {
+func namesOf(list []jobs.Job) []string {
 	var names []string
 	for i := range list {
 		names = append(names, list[i].Name)
@@ -185,35 +189,28 @@ func (a *app) namesOf(list []jobs.Job) []string {
 	return names
 }
 
-// demoSource is the job whose store is shown: pageviews if there is one.
-func (a *app) demoSource(list []jobs.Job) string {
-	for i := range list {
-		if list[i].Name == "pageviews" {
-			return "pageviews"
-		}
-	}
-	return list[0].Name
-}
-
 // demoScreen shows the top keys of the running window of one store.
 type demoScreen struct {
-	app     *app
-	ctx     context.Context
-	data    *dataDir
-	src     engine.Source
-	store   string
-	lines   int // drawn and still on the screen
-	started time.Time
+	app   *app
+	ctx   context.Context
+	data  *dataDir
+	src   engine.Source // nil: no store can be shown
+	store string
+	lines int // drawn and still on the screen
 }
 
-func (a *app) demoScreen(ctx context.Context, d *dataDir, src engine.Source) *demoScreen {
-	s := &demoScreen{app: a, ctx: context.WithoutCancel(ctx), data: d, src: src, started: a.now()}
-	for _, info := range src.Stores() {
-		if info.Query == nil || !info.Query.Windowed {
-			continue
-		}
-		if s.store == "" || info.Name == "views-per-page" {
-			s.store = info.Name
+// demoScreen picks the store to show: views-per-page if there is one, else the
+// first whose windows hold numbers. Without one there is nothing to draw.
+func (a *app) demoScreen(ctx context.Context, d *dataDir, containers []*engine.Container) *demoScreen {
+	s := &demoScreen{app: a, ctx: context.WithoutCancel(ctx), data: d}
+	for _, c := range containers {
+		for _, info := range c.Stores() {
+			if info.Query == nil || !info.Query.Windowed || !query.CanRank(info.Query.RowType) {
+				continue
+			}
+			if s.src == nil || info.Name == "views-per-page" {
+				s.src, s.store = c, info.Name
+			}
 		}
 	}
 	return s
@@ -241,6 +238,9 @@ func (s *demoScreen) top() (window int64, top []op.Row, answer *query.Answer, er
 
 // text is the table, or why there is none yet.
 func (s *demoScreen) text() (text []byte, ok bool) {
+	if s.src == nil {
+		return []byte("No job keeps counts in windows: nothing to show.\n"), true
+	}
 	window, top, answer, err := s.top()
 	var b bytes.Buffer
 	status := s.src.Status()

@@ -172,10 +172,18 @@ func follow(t *testing.T, dir, topic string, n int) {
 
 func TestServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
+	if code, _, errs := runCommand(t.Context(), "k\tK:\n", "produce", "prefixes", "--data", dir); code != 0 {
+		t.Fatal(errs)
+	}
+	if code, _, errs := runCommand(t.Context(), "", "run", "latest", "--until-end", "--data", dir); code != 0 {
+		t.Fatal(errs)
+	}
 	h := hold(t, dir, "serve", "--http", "127.0.0.1:0")
-	h.ask(0, "produce lines --partitions 1", "a\tone\n", "Produced 1")
+	h.ask(0, "produce lines", "a\tone\n", "Produced 1")
 	h.ask(0, "consume lines", "", "one")
 	h.ask(1, "run shout", "", `is held by "grete serve"`)
+	// A job that ran before is asked through the log of the other process.
+	h.ask(0, "query latest --output csv", "", "key,value\nk,K:\n")
 	r, err := readRunning(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -148,6 +148,10 @@ func ParseOffset(s string) (log.GroupOffset, error) {
 	return o, nil
 }
 
+// CanRank tells whether values of a type have a largest one: whether Top can be
+// asked.
+func CanRank(t reflect.Type) bool { return rank(t) != nil }
+
 // rank returns how values of a type are compared, larger first, or nil if they
 // are not numbers.
 func rank(t reflect.Type) func(a, b any) int {
