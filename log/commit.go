@@ -348,6 +348,9 @@ func (l *Embedded) applyBatches(pt *part, now Timestamp) {
 			err = pt.p.append(l.fs, pt.base, pt.batches, now)
 		}
 		if err == nil {
+			if err := pt.p.enterEpoch(l.fs, l.leaderEpoch, pt.base); err != nil {
+				l.logger.Warn("leader epochs were not written", "partition", pt.p.tp, "err", err)
+			}
 			return
 		}
 		l.fail(err)

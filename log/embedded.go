@@ -55,8 +55,9 @@ type Embedded struct {
 	compactMu    sync.Mutex // one compaction at a time; guards swaps
 	swaps        int64      // files made by compaction since Open
 
-	space   space
-	failure atomic.Pointer[fatalError] // set once: the log is read-only
+	space    space
+	scrubber scrubber
+	failure  atomic.Pointer[fatalError] // set once: the log is read-only
 
 	stop    chan struct{} // closed by Close: background work ends
 	kick    chan struct{} // a token: a journal file is full
@@ -166,7 +167,8 @@ func (l *Embedded) maintain() {
 }
 
 // Maintain runs one round of background work now: segments are synced and the
-// journal emptied, then retention and compaction do what is due.
+// journal emptied, retention and compaction do what is due, and some of the
+// sealed segments are read again to find damage early.
 func (l *Embedded) Maintain() error {
 	if err := l.usable(); err != nil {
 		return err
@@ -175,7 +177,7 @@ func (l *Embedded) Maintain() error {
 	if err := l.checkpoint(); err != nil {
 		return err
 	}
-	return errors.Join(l.retain(), l.compact())
+	return errors.Join(l.retain(), l.compact(), l.scrub())
 }
 
 // now is the clock, in milliseconds.

@@ -195,6 +195,53 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+// Damage in a sealed segment is found before anybody reads it, over as many
+// rounds as the budget makes of it.
+func TestScrub(t *testing.T) {
+	fs := newMemFS()
+	opts := testOptions(fs)
+	opts.ScrubBytes = 1
+	l := mustOpen(t, "data", opts)
+	mustCreate(t, l, "a", 2, "segment.bytes", "1024")
+	for p := range int32(2) {
+		for i := range 10 {
+			mustAppend(t, l, TopicPartition{"a", p}, i*20, 20)
+		}
+	}
+	bases, err := listSegments(fs, "data/topics/a-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "data/topics/a-1/" + baseName(int64(bases[2])) + logSuffix
+	data, err := readFile(fs, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[200] ^= 1
+	if err := writeFile(fs, name, data, false); err != nil {
+		t.Fatal(err)
+	}
+	for round := 1; len(l.Damage()) == 0; round++ {
+		if err := l.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+		if round > 50 {
+			t.Fatal("damage was not found")
+		}
+	}
+	if d := l.Damage()[0]; d.File != name || d.Pos != 0 {
+		t.Errorf("got %v, want it in %s", d, name)
+	}
+	for range 40 {
+		if err := l.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(l.Damage()); n != 1 {
+		t.Errorf("damage was reported %d times", n)
+	}
+}
+
 // Many goroutines share syncs; every record is there once, in each one's order.
 func TestConcurrentAppends(t *testing.T) {
 	l := mustOpen(t, t.TempDir(), Options{JournalBytes: 64 << 10, MaintainEvery: time.Hour, BallastBytes: -1})

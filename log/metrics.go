@@ -14,6 +14,7 @@ type logMetrics struct {
 	stalls      metrics.Counter // appends that had to wait for a checkpoint
 	removed     metrics.Counter // segments removed by retention
 	compacted   metrics.Counter // bytes read by compaction
+	damaged     metrics.Counter // places found by scrubbing
 	readOnly    metrics.Gauge   // 1: a write has failed for good
 	noSpace     metrics.Gauge   // 1: appends are refused until there is space
 }
@@ -31,6 +32,7 @@ func newLogMetrics(r metrics.Registry) *logMetrics {
 		stalls:      counter("log.journal.stalls"),
 		removed:     counter("log.retention.segments"),
 		compacted:   counter("log.compaction.bytes"),
+		damaged:     counter("log.scrub.damaged"),
 		readOnly:    gauge("log.read-only"),
 		noSpace:     gauge("log.no-space"),
 	}

@@ -46,7 +46,7 @@ type Options struct {
 	// acknowledged can be written. Default: 4 MiB; negative: none.
 	BallastBytes int64
 
-	// MaintainEvery is how often retention and compaction run. Default: 30 s.
+	// MaintainEvery is how often retention, compaction and scrubbing run. Default: 30 s.
 	// Negative: never by themselves, and the journal is not emptied in the
 	// background either, so that a test can say when (Maintain).
 	MaintainEvery time.Duration
@@ -54,6 +54,10 @@ type Options struct {
 	// CompactBytes bounds what compaction rewrites in one round of
 	// maintenance, in bytes. Default: 256 MiB.
 	CompactBytes int64
+
+	// ScrubBytes of sealed segments are read again in each round of maintenance,
+	// to find damage early. Default: 64 MiB; negative: none.
+	ScrubBytes int64
 
 	// Logger hears about recovery, damage and background work. Default: none.
 	Logger hclog.Logger
@@ -79,6 +83,7 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.BallastBytes, 4<<20)
 	setDefault(&o.MaintainEvery, 30*time.Second)
 	setDefault(&o.CompactBytes, 256<<20)
+	setDefault(&o.ScrubBytes, 64<<20)
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}

@@ -34,11 +34,12 @@ type partition struct {
 	swapMu sync.RWMutex
 
 	// Owned by the applier (Embedded.applyMu).
-	written    int64      // bytes in the last segment
-	dirty      []*segment // not synced since they were written to
-	newDir     bool       // the directory's own entry may not be durable
-	newFiles   bool       // entries in the directory may not be durable
-	epochsSeen int32      // leader epoch of the last write, as in leader-epoch-checkpoint
+	written  int64      // bytes in the last segment
+	dirty    []*segment // not synced since they were written to
+	newDir   bool       // the directory's own entry may not be durable
+	newFiles bool       // entries in the directory may not be durable
+
+	epochs leaderEpochs
 
 	// safe is how far the partition is known to be synced; guarded by Embedded.metaMu.
 	safe metaPartition
@@ -49,7 +50,7 @@ type partition struct {
 }
 
 func newPartition(t *topic, n int32, dir string) *partition {
-	p := &partition{tp: TopicPartition{t.name, n}, topic: t, dir: dir, epochsSeen: -1}
+	p := &partition{tp: TopicPartition{t.name, n}, topic: t, dir: dir}
 	p.segments.Store(new([]*segment))
 	return p
 }

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -63,9 +64,10 @@ func (r *recovery) adopt(p *partition) error {
 	p.written = w.pos
 	p.hw.Store(int64(w.end))
 	p.next, p.durable = w.end, w.end
-	if err := p.makeDirIfMissing(l.fs, l.leaderEpoch); err != nil {
+	if err := p.makeDirIfMissing(l.fs); err != nil {
 		return err
 	}
+	p.loadEpochs(l.fs, w.end)
 	// A killed process may have made the directory and not synced its name.
 	p.newDir = p.newDir || !r.clean && len(w.meta.Segments) == 0
 	// What the walk went over may not be synced: all segments beyond those that
@@ -93,12 +95,12 @@ func (r *recovery) adopt(p *partition) error {
 
 // makeDirIfMissing makes the directory of a partition that a crash came too
 // early for.
-func (p *partition) makeDirIfMissing(fs FS, leaderEpoch int32) error {
-	size, err := fileSize(fs, fs.PathJoin(p.dir, partitionMetadataName))
-	if err != nil || size > 0 {
+func (p *partition) makeDirIfMissing(fs FS) error {
+	data, err := readFile(fs, fs.PathJoin(p.dir, partitionMetadataName))
+	if err != nil && !isNotExist(err) || bytes.Equal(data, p.metadata()) {
 		return err
 	}
-	return p.makeDir(fs, leaderEpoch)
+	return p.makeDir(fs)
 }
 
 // retreat moves the end of a walk back to an offset that begins a batch.

@@ -93,7 +93,7 @@ func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
 		return nil, err
 	}
 	for _, p := range t.parts {
-		if err := p.makeDir(l.fs, l.leaderEpoch); err != nil {
+		if err := p.makeDir(l.fs); err != nil {
 			delete(changed, t.name)
 			return nil, errors.Join(l.failUnlessFull(err), l.storeMeta(changed))
 		}
@@ -103,25 +103,21 @@ func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
 	return t, nil
 }
 
-// makeDir makes the directory of a partition and the files that Kafka's tools
-// look for in it.
-func (p *partition) makeDir(fs FS, leaderEpoch int32) error {
+// makeDir makes the directory of a partition and the file by which Kafka's
+// tools know the topic. The file is not synced: Open makes it again if need be.
+func (p *partition) makeDir(fs FS) error {
 	if err := fs.MkdirAll(p.dir, 0o755); err != nil {
 		return fmt.Errorf("make directory %s: %w", p.dir, err)
 	}
 	p.newDir = true
-	metadata := fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", p.topic.id)
-	if err := writeFile(fs, fs.PathJoin(p.dir, partitionMetadataName), metadata, true); err != nil {
-		return err
-	}
-	epochs := fmt.Appendf(nil, "0\n1\n%d 0\n", leaderEpoch)
-	return writeFile(fs, fs.PathJoin(p.dir, leaderEpochName), epochs, false)
+	return writeFile(fs, fs.PathJoin(p.dir, partitionMetadataName), p.metadata(), false)
 }
 
-const (
-	partitionMetadataName = "partition.metadata"
-	leaderEpochName       = "leader-epoch-checkpoint"
-)
+const partitionMetadataName = "partition.metadata"
+
+func (p *partition) metadata() []byte {
+	return fmt.Appendf(nil, "version: 0\ntopic_id: %s\n", p.topic.id)
+}
 
 // Topic implements Log.
 func (l *Embedded) Topic(ctx context.Context, name string) (Topic, error) {
