@@ -84,11 +84,10 @@ func deadLetter[K, V any](f *Flow, s *step, b *Batch[K, V], i int, err error) er
 	if r := b.origin(i); r != nil {
 		return f.deadRecord(s, b.src, r, err)
 	}
-	*f.counter(s, reasonOf(err))++
-	f.dead = append(f.dead, DeadLetter{
-		Input: -1, Offset: -1, Timestamp: log.Timestamp(b.Times[i]), Operator: s.String(),
+	f.bury(s, DeadLetter{
+		Input: -1, Offset: -1, Timestamp: log.Timestamp(b.Times[i]),
 		Err: fmt.Errorf("%w (a result: key %v, value %v)", err, b.Keys[i], b.Values[i]),
-	})
+	}, reasonOf(err))
 	return nil
 }
 
@@ -97,18 +96,28 @@ func (f *Flow) deadRecord(s *step, src *rows, r *log.Record, err error) error {
 	if src.onError == Stop {
 		return fmt.Errorf("%s: %s-%d at offset %d: %w", s, src.topic, f.env.Partition, r.Offset, err)
 	}
-	*f.counter(s, reasonOf(err))++
 	headers := make([]log.Header, len(r.Headers))
 	for i, h := range r.Headers {
 		headers[i] = log.Header{Key: h.Key, Value: bytes.Clone(h.Value)}
 	}
-	f.dead = append(f.dead, DeadLetter{
+	f.bury(s, DeadLetter{
 		Input: src.input, Offset: r.Offset, Timestamp: r.Timestamp,
 		Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value), Headers: headers,
-		Operator: s.String(), Err: err,
-	})
+		Err: err,
+	}, reasonOf(err))
 	return nil
 }
+
+// bury counts a dead letter of a step and keeps it for the commit.
+func (f *Flow) bury(s *step, d DeadLetter, reason string) {
+	*f.counter(s, reason)++
+	d.Operator = s.String()
+	f.dead = append(f.dead, d)
+	f.deadBytes += len(d.Key) + len(d.Value) + deadLetterBytes
+}
+
+// deadLetterBytes is about what a dead letter takes beside key and value.
+const deadLetterBytes = 200
 
 // futureError says that a record claims to be from the future.
 func futureError(t, now int64, bound time.Duration) error {

@@ -83,6 +83,7 @@ type Flow struct {
 	lines     []*timeline // upstream ones first
 	operators []wired     // in graph order
 	dead      []DeadLetter
+	deadBytes int
 	drops     map[dropKey]*int64
 	closed    int   // bytes of state written by closing windows since the last Drain
 	err       error // of wiring
@@ -252,7 +253,7 @@ func (f *Flow) Watermark() (w int64, ok bool) {
 func (f *Flow) Outgoing(output int) (w int64, ok, idle bool) {
 	w, idle = maxTime, true
 	for _, s := range f.stage.steps {
-		if s.sink == nil || s.sink.output != output || s.line < 0 {
+		if s.sink == nil || s.output != output || s.line < 0 {
 			continue
 		}
 		l := f.lines[s.line]
@@ -285,9 +286,10 @@ func (f *Flow) Writes(visit func(output int, partition int32, b *log.Builder)) {
 	}
 }
 
-// OutputBytes is the number of encoded bytes collected and not yet frozen.
+// OutputBytes is the number of encoded bytes collected and not yet frozen, dead
+// letters included.
 func (f *Flow) OutputBytes() int {
-	n := 0
+	n := f.deadBytes
 	for _, o := range f.outputs {
 		n += o.size()
 	}
@@ -317,7 +319,7 @@ func changedBytes[V any](c *state.Cache[V]) int64 {
 // DeadLetters freezes the dead letters collected since the last call.
 func (f *Flow) DeadLetters() []DeadLetter {
 	dead := f.dead
-	f.dead = nil
+	f.dead, f.deadBytes = nil, 0
 	return dead
 }
 

@@ -123,6 +123,7 @@ type step struct {
 
 	// Set by compile.
 	stage            int
+	output           int    // of steps that write: index into the stage's Outputs
 	needKey          bool   // some consumer reads decoded keys of the output
 	needValue        bool   // … values
 	rawKey, rawValue string // codec that the source's bytes at Rows are in, as long as they stand for the column; "" if not

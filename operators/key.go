@@ -42,7 +42,7 @@ func KeyBy[K, V, L any](s Stream[K, V], name string, f func(V) L, options ...Rep
 		_, rawValue := passes(in.step)
 		k := &keyer[K, V, L]{
 			guard: newGuard(w, st), f: f, key: key, value: value, rawValue: rawValue == value.Name(),
-			out: w.flow.outputs[st.sink.output], nulls: w.flow.counter(st, dropNullValue),
+			out: w.flow.outputs[st.output], nulls: w.flow.counter(st, dropNullValue),
 			keyBuf: make([]byte, 0, 64), valueBuf: make([]byte, 0, 256),
 		}
 		k.loop = k.each

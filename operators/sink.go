@@ -28,9 +28,6 @@ func To[K, V any](s Stream[K, V], t Topic[K, V], options ...Output) {
 	if o.Partitions < 0 {
 		in.g.mistake(st.at, "%s: got %d partitions, want 1 or more, or 0 for as many as the inputs have", st, o.Partitions)
 	}
-	if _, reads := in.g.topics[t.Name]; reads {
-		in.g.mistake(st.at, "%s: the job also reads the topic; its own results would come back to it", st)
-	}
 	st.writes(in.step, t.Name, false, o.Partitions,
 		func() (string, error) { return codecName(t.Key) }, func() (string, error) { return codecName(t.Value) })
 	in.outs = append(in.outs, func(w *wiring) push[K, V] { return newWriter(w, st, in, t.Key, t.Value).batch })
@@ -54,6 +51,9 @@ func (s *step) writes(in *step, topic string, repartition bool, partitions int, 
 	}
 	s.sink = first
 	s.extra = func() {
+		if _, reads := g.topics[topic]; reads && !repartition {
+			g.mistake(s.at, "%s: the job also reads the topic; its own results would come back to it", s)
+		}
 		k, v := s.resolve(key, "key"), s.resolve(value, "value")
 		if again {
 			wantKey, wantValue := s.resolve(first.key, "key"), s.resolve(first.value, "value")
@@ -107,7 +107,7 @@ type writer[K, V any] struct {
 }
 
 func newWriter[K, V any](w *wiring, st *step, in *node[K, V], key Codec[K], value Codec[V]) *writer[K, V] {
-	s := &writer[K, V]{guard: newGuard(w, st), out: w.flow.outputs[st.sink.output], key: key, value: value}
+	s := &writer[K, V]{guard: newGuard(w, st), out: w.flow.outputs[st.output], key: key, value: value}
 	s.rawKey, s.rawValue = !st.usesKey, !st.usesValue
 	s.keyBuf, s.valueBuf = make([]byte, 0, 64), make([]byte, 0, 256)
 	s.loop = s.write

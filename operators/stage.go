@@ -20,12 +20,11 @@ type sourceDecl struct {
 
 // sinkDecl is what a graph knows of an output.
 type sinkDecl struct {
-	topic         string
-	repartition   bool
-	partitions    int
-	step          *step // the first that writes to it
-	key, value    func() (string, error)
-	output, stage int // set by compile
+	topic       string
+	repartition bool
+	partitions  int
+	step        *step // the first that writes to it
+	key, value  func() (string, error)
 }
 
 // feedDecl is a clock that a step hears, and how far behind it the step runs.
@@ -129,8 +128,8 @@ func (g *Graph) split() {
 			s.stage = i
 		}
 	}
-	for i, st := range g.stages {
-		st.declare(i)
+	for _, st := range g.stages {
+		st.declare()
 	}
 }
 
@@ -168,7 +167,7 @@ func (g *Graph) order() {
 }
 
 // declare lists what the stage reads, writes and keeps.
-func (st *Stage) declare(index int) {
+func (st *Stage) declare() {
 	for _, s := range st.steps {
 		key, value := "", ""
 		if s.keyCodec != nil && (s.source != nil || s.store != nil) {
@@ -181,15 +180,15 @@ func (st *Stage) declare(index int) {
 				KeyCodec: key, ValueCodec: value,
 			})
 		}
-		if d := s.sink; d != nil && d.step == s {
-			d.stage, d.output = index, len(st.Outputs)
-			st.Outputs = append(st.Outputs, OutputSpec{
-				Topic: d.topic, Repartition: d.repartition, Partitions: d.partitions,
-				KeyCodec: s.resolve(d.key, "key"), ValueCodec: s.resolve(d.value, "value"),
-			})
-		} else if d != nil && d.stage != index {
-			s.g.mistake(s.at, "%s: topic %q is also written by the stage %q (%s); write it from one stage, or to two topics",
-				s, d.topic, s.g.stages[d.stage].Name, d.step.at)
+		if d := s.sink; d != nil {
+			s.output = slices.IndexFunc(st.Outputs, func(o OutputSpec) bool { return o.Topic == d.topic && o.Repartition == d.repartition })
+			if s.output < 0 {
+				s.output = len(st.Outputs)
+				st.Outputs = append(st.Outputs, OutputSpec{
+					Topic: d.topic, Repartition: d.repartition, Partitions: d.partitions,
+					KeyCodec: s.resolve(d.key, "key"), ValueCodec: s.resolve(d.value, "value"),
+				})
+			}
 		}
 		if s.store != nil {
 			st.Stores = append(st.Stores, *s.store)
