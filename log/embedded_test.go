@@ -368,3 +368,132 @@ func BenchmarkRead(b *testing.B) {
 	}
 	cpu.report(read)
 }
+
+func TestRefusals(t *testing.T) {
+	ctx := context.Background()
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	mustCreate(t, l, "a", 1, "max.message.bytes", "200")
+	mustCreate(t, l, "stamped", 1, "message.timestamp.type", "LogAppendTime")
+	f := func(want, err error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	app := func(topic string, partition int32, batches []byte) error {
+		_, err := l.Append(ctx, TopicPartition{topic, partition}, batches)
+		return err
+	}
+	good := encode([]Record{{Value: []byte("x")}}, 0)
+	f(ErrUnknownTopic, app("b", 0, good))
+	f(ErrUnknownPartition, app("a", 1, good))
+	f(ErrUnknownPartition, app("a", -1, good))
+	f(ErrTooLarge, app("a", 0, encode([]Record{{Value: make([]byte, 300)}}, 0)))
+	f(ErrInvalidBatch, app("a", 0, good[:len(good)-1]))
+	bad := encode([]Record{{Value: []byte("x")}}, 0)
+	bad[len(bad)-2] ^= 1
+	f(ErrCorrupt, app("a", 0, bad))
+	_, err := l.CreateTopic(ctx, TopicSpec{Name: "a"})
+	f(ErrTopicExists, err)
+	_, err = l.CreateTopic(ctx, TopicSpec{Name: "no/name"})
+	f(ErrInvalidTopic, err)
+	_, err = l.CreateTopic(ctx, TopicSpec{Name: "c", Configs: map[string]string{"what.is": "this"}})
+	f(ErrInvalidConfig, err)
+	f(ErrUnknownTopic, l.DeleteTopic(ctx, "b"))
+	f(ErrInvalidTopic, l.DeleteTopic(ctx, offsetsTopic))
+	f(ErrOffsetOutOfRange, l.DeleteRecords(ctx, TopicPartition{"a", 0}, 1))
+	_, err = l.Commit(ctx, &Commit{Producer: "nobody", Epoch: 1})
+	f(ErrFenced, err)
+	_, err = Open("data", testOptions(l.fs))
+	f(ErrLocked, err)
+
+	// Nothing of it left a trace.
+	if b, err := l.Bounds(ctx, TopicPartition{"a", 0}); err != nil || b != (Bounds{}) {
+		t.Errorf("got %v, %v", b, err)
+	}
+	before := l.now()
+	mustAppend(t, l, TopicPartition{"stamped", 0}, 0, 2)
+	for _, r := range readAll(t, l, TopicPartition{"stamped", 0}, 0) {
+		if r.Timestamp < before {
+			t.Errorf("got timestamp %v, want the time of the append", r.Timestamp)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f(ErrClosed, app("a", 0, good))
+	_, err = l.Commit(ctx, &Commit{})
+	f(ErrClosed, err)
+	_, err = l.CreateTopic(ctx, TopicSpec{Name: "late"})
+	f(ErrClosed, err)
+}
+
+func TestAlterTopic(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	mustCreate(t, l, "a", 1, "retention.ms", "5")
+	policy := "compact"
+	got, err := l.AlterTopic(ctx, "a", map[string]*string{"cleanup.policy": &policy, "retention.ms": nil})
+	if err != nil || len(got.Configs) != 1 || got.Configs["cleanup.policy"] != "compact" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	bad := "maybe"
+	if _, err := l.AlterTopic(ctx, "a", map[string]*string{"cleanup.policy": &bad}); !errors.Is(err, ErrInvalidConfig) {
+		t.Errorf("got %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, "data", testOptions(fs))
+	again, err := l.Topic(ctx, "a")
+	if err != nil || again.ID != got.ID || again.Configs["cleanup.policy"] != "compact" {
+		t.Errorf("got %+v, %v, want %+v", again, err, got)
+	}
+	all, err := l.Topics(ctx)
+	if err != nil || len(all) != 2 || !all[0].Internal || all[1].Name != "a" {
+		t.Errorf("got %+v, %v", all, err)
+	}
+}
+
+// A topic made again under the name of a deleted one has nothing of it.
+func TestDeletedTopicIsGone(t *testing.T) {
+	ctx := context.Background()
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	mustAppend(t, l, tp, 0, 5)
+	if _, err := l.Commit(ctx, &Commit{Group: "g", Offsets: []GroupOffset{{TopicPartition: tp, Offset: 3}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeleteTopic(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, l, "a", 1)
+	fs = fs.clone(t)
+	l.abort()
+	l = mustOpen(t, "data", testOptions(fs))
+	if recs := readAll(t, l, tp, 0); len(recs) != 0 {
+		t.Errorf("got %d records", len(recs))
+	}
+	if m, err := l.Committed(ctx, "g"); err != nil || len(m) != 0 {
+		t.Errorf("got %v, %v", m, err)
+	}
+	mustAppend(t, l, tp, 0, 2)
+	checkValues(t, readAll(t, l, tp, 0), 0, 2)
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(fs, "data/format", []byte("99\n"), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open("data", testOptions(fs)); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -8,7 +8,13 @@ import (
 	"sync"
 )
 
-const scanBytes = 256 << 10
+const (
+	scanBytes = 256 << 10
+
+	// largeBatch is the size from which it is faster to read headers one by one
+	// than all bytes: a read costs as much as copying some 16 KiB.
+	largeBatch = 16 << 10
+)
 
 // buffers lends large buffers to scans and readers; whoever takes one gives it
 // back. First touch of fresh memory is slow, so they are kept.
@@ -21,6 +27,7 @@ type batchScanner struct {
 	name string // of the file, for errors
 	pos  int64  // of the batch that next returns
 	end  int64
+	size int // of the batch that header returned last
 
 	buf    *[]byte
 	at     int64 // position in the file of the buffer's first byte
@@ -39,7 +46,8 @@ func (s *batchScanner) Close() {
 }
 
 // view returns the n bytes at pos, valid until the next call; fewer at the end.
-func (s *batchScanner) view(n int) ([]byte, error) {
+// It reads ahead as far as ahead bytes.
+func (s *batchScanner) view(n, ahead int) ([]byte, error) {
 	n = int(min(int64(n), s.end-s.pos))
 	if off := s.pos - s.at; off >= 0 && off+int64(n) <= int64(s.filled) {
 		return (*s.buf)[off : off+int64(n)], nil
@@ -48,7 +56,7 @@ func (s *batchScanner) view(n int) ([]byte, error) {
 		grown := make([]byte, max(n, 2*len(*s.buf)))
 		s.buf = &grown
 	}
-	b := (*s.buf)[:min(int64(len(*s.buf)), s.end-s.pos)]
+	b := (*s.buf)[:min(int64(max(n, min(ahead, len(*s.buf)))), s.end-s.pos)]
 	got, err := s.r.ReadAt(b, s.pos)
 	s.at, s.filled = s.pos, got
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -64,7 +72,12 @@ func (s *batchScanner) header() (BatchInfo, error) {
 	if s.pos >= s.end {
 		return BatchInfo{}, io.EOF
 	}
-	b, err := s.view(BatchHeaderSize)
+	// Among large batches, header by header: what lies between is not read.
+	ahead := scanBytes
+	if s.size >= largeBatch {
+		ahead = BatchHeaderSize
+	}
+	b, err := s.view(BatchHeaderSize, ahead)
 	if err != nil {
 		return BatchInfo{}, err
 	}
@@ -79,18 +92,20 @@ func (s *batchScanner) header() (BatchInfo, error) {
 		return info, s.corrupt(fmt.Errorf("batch of %d bytes, want at most the %d that are left", info.Size, left))
 	}
 	s.pos += int64(info.Size)
+	s.size = info.Size
 	return info, nil
 }
 
 // batch is header with the whole batch, its checksum checked. The bytes are
 // valid until the next call.
 func (s *batchScanner) batch() (BatchInfo, []byte, error) {
+	s.size = 0 // all bytes are wanted
 	info, err := s.header()
 	if err != nil {
 		return info, nil, err
 	}
 	s.pos -= int64(info.Size)
-	b, err := s.view(info.Size)
+	b, err := s.view(info.Size, scanBytes)
 	if err != nil {
 		return info, nil, err
 	}
