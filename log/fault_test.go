@@ -82,6 +82,12 @@ func TestFaultSync(t *testing.T) {
 				t.Fatalf("%s: %v", where(), err)
 			}
 			_ = l.Close() // it may well complain
+			// The usual reaction is to start it again. The OS still shows the bytes
+			// that it failed to write, and takes them for written.
+			restarted := &crash{where: where() + ", then a restart", policy: logtest.KeepNothing, disk: d.Kill(), h: h.snapshot()}
+			if err := restarted.verify(log.SyncPolicy{}, false); err != nil {
+				t.Fatalf("%s: %v", restarted, err)
+			}
 			for _, policy := range policies(uint64(n), seed) {
 				c := &crash{where: where(), policy: policy, disk: d.Crash(policy), h: h.snapshot()}
 				if err := c.verify(log.SyncPolicy{}, false); err != nil {
@@ -137,6 +143,71 @@ func TestFaultWrite(t *testing.T) {
 				c := &crash{where: where(), policy: policy, disk: d.Crash(policy), h: h.snapshot()}
 				if err := c.verify(log.SyncPolicy{}, false); err != nil {
 					t.Fatalf("%s: %v", c, err)
+				}
+			}
+		}
+	})
+}
+
+// TestFaultInRecovery lets syncs and writes of a recovery fail, or the disk be
+// full. Open fails or it does not; after a restart, nothing is lost.
+func TestFaultInRecovery(t *testing.T) {
+	eachSeed(t, 1, func(t *testing.T, seed uint64) {
+		d, h := newDisk(seed), newHistory()
+		l, err := mount(d, log.SyncPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &workload{r: rand.New(rand.NewPCG(seed, 12)), l: l, h: h}
+		if err := w.run(60); err != nil {
+			t.Fatal(err)
+		}
+		crashed := d.Crash(logtest.Random(seed))
+		_ = l.Close()
+		faults := map[string]func(d *logtest.Disk, n int) func() bool{
+			"sync fails": func(d *logtest.Disk, n int) func() bool {
+				f := d.FailSync("*", n)
+				return func() bool { return f.Fired() > 0 }
+			},
+			"write fails": func(d *logtest.Disk, n int) func() bool {
+				f := d.FailWrite("*", n, -1)
+				return func() bool { return f.Fired() > 0 }
+			},
+			"disk is full": func(d *logtest.Disk, n int) func() bool {
+				d.SetSpace(d.Used() + int64(n-1)*5*4096)
+				return func() bool { return true }
+			},
+		}
+		for name, arm := range faults {
+			for n := 1; ; n++ {
+				where := fmt.Sprintf("seed %d, %s at %d", seed, name, n)
+				d := crashed.AfterCrash(logtest.KeepAll)
+				struck := arm(d, n)
+				l, err := mount(d, log.SyncPolicy{})
+				if !struck() {
+					if err != nil {
+						t.Fatalf("%s: open: %v without a fault", where, err)
+					}
+					l.Close()
+					break
+				}
+				if err == nil {
+					if err := readable(l, h); err != nil {
+						t.Fatalf("%s: %v", where, err)
+					}
+					_ = l.Close()
+				} else if errors.Is(err, log.ErrCorrupt) {
+					t.Fatalf("%s: open: %v: no byte is damaged", where, err)
+				}
+				for _, next := range []*logtest.Disk{d.Kill(), d.Crash(logtest.KeepNothing), d.Crash(logtest.Random(uint64(n)))} {
+					next.SetSpace(1 << 40)
+					c := &crash{where: where, policy: logtest.KeepNothing, disk: next, h: h.snapshot()}
+					if err := c.verify(log.SyncPolicy{}, false); err != nil {
+						t.Fatalf("%s: %v", c, err)
+					}
+				}
+				if err == nil && name == "disk is full" {
+					break // so it was not
 				}
 			}
 		}

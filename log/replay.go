@@ -54,7 +54,44 @@ func (r *recovery) settle(p *partition, vouched Offset) error {
 			return fmt.Errorf("cut %s to %d bytes: %w", s.logName(), w.pos, err)
 		}
 	}
+	if !r.clean && w.end > w.meta.Recovery {
+		if err := r.rewind(p); err != nil {
+			return err
+		}
+	}
 	return r.adopt(p)
+}
+
+// rewind takes away what lies beyond the recovery point, for the journal to
+// write it again. It looks well, but it may be bytes that an earlier process has
+// failed to sync: the operating system goes on to show them, takes them for
+// written, and no sync would ever save them. Only a new write does.
+//
+// A crash in between does no harm: the journal has all of it.
+func (r *recovery) rewind(p *partition) error {
+	w, l := r.walks[p], r.l
+	n := max(len(w.meta.Segments), 1)
+	for _, s := range w.segments[n:] {
+		if err := s.remove(); err != nil {
+			return fmt.Errorf("remove segment: %w", err)
+		}
+	}
+	w.segments = w.segments[:n]
+	w.end, w.pos, w.rewound = w.meta.Recovery, w.meta.Position, true
+	if len(w.meta.Segments) == 0 {
+		w.pos = 0 // retention took the segment that the position was in
+	}
+	s := w.segments[n-1]
+	if err := l.fs.Truncate(s.logName(), w.pos); err != nil {
+		return fmt.Errorf("cut %s to %d bytes: %w", s.logName(), w.pos, err)
+	}
+	s.size.Store(w.pos)
+	f, err := l.fs.Open(s.logName(), vfs.SequentialReadsOption)
+	if err != nil {
+		return fmt.Errorf("open segment %s: %w", s.logName(), err)
+	}
+	defer f.Close()
+	return s.indexFrom(f, w.pos)
 }
 
 // adopt makes the walked segments those of the partition.
@@ -73,7 +110,7 @@ func (r *recovery) adopt(p *partition) error {
 	// What the walk went over may not be synced: all segments beyond those that
 	// the meta knows, and the last of those.
 	from := max(len(w.meta.Segments)-1, 0)
-	if w.end == w.meta.Recovery && w.tail == 0 && len(w.later) == 0 && len(w.segments) <= len(w.meta.Segments) {
+	if !w.rewound && w.end == w.meta.Recovery && w.tail == 0 && len(w.later) == 0 && len(w.segments) <= len(w.meta.Segments) {
 		return nil
 	}
 	for _, s := range w.segments[min(from, len(w.segments)):] {

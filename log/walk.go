@@ -22,6 +22,7 @@ type walked struct {
 	later    []Offset   // bases of segment files that do not follow on
 	stale    []Offset   // bases of segment files that retention or compaction had given up
 	cleaned  []string   // files of compaction that were not, or not yet, put in place
+	rewound  bool       // what lay beyond the recovery point was taken away
 	stopped  error      // why the walk ended before the end of the file
 }
 
