@@ -58,7 +58,8 @@ type Cache[V any] struct {
 	gone  int      // entries that are deleted but not yet drained
 
 	keyBuf, valueBuf []byte
-	touched          uint32 // keeps reads alive that are made for the processor's cache only
+	ahead            [prefetchAhead]uint32 // of Warm: slots that are on their way
+	aheadLen         int
 }
 
 // entry is one key with its value. Keys longer than inlineKey have their first
@@ -82,6 +83,11 @@ const (
 	chunkBits = 12
 	chunkLen  = 1 << chunkBits // entries
 	chunkMask = chunkLen - 1
+	// slabChunks are allocated in one piece by a cache that has as many already.
+	slabChunks = 32
+
+	// prefetchAhead is how many reads of memory are under way at once, at most.
+	prefetchAhead = 16
 
 	longUnit     = 8       // bytes: long keys are aligned to this
 	longPosBits  = 17      // position within a chunk, in longUnits
@@ -174,13 +180,9 @@ func (c *Cache[V]) Delete(key []byte) error {
 // Drain stages every entry changed since the last Drain into the Store, one
 // change a key.
 func (c *Cache[V]) Drain() error {
-	const block = 32
 	for k, n := range c.dirty {
-		if k%block == 0 {
-			// Entries lie all over memory: let the processor wait for many at once.
-			for _, n := range c.dirty[k:min(k+block, len(c.dirty))] {
-				c.touched += c.entry(n).meta
-			}
+		if ahead := k + prefetchAhead; ahead < len(c.dirty) {
+			prefetch(unsafe.Pointer(c.entry(c.dirty[ahead])))
 		}
 		e := c.entry(n)
 		c.keyBuf = append(append(c.keyBuf[:0], c.prefix...), c.keyOf(e)...)
@@ -440,29 +442,31 @@ func (c *Cache[V]) find(key []byte) (*entry[V], uint32) {
 // keeps close: then Warm is worth its hashing.
 const warmMin = 1 << 17
 
-// Warm prepares for calls with all of these keys, which it does not keep. It
-// changes nothing that can be seen; in a large Cache it halves the time of the
-// calls, since the processor waits for many entries at once instead of one after
-// the other. In a small one it returns at once.
-func (c *Cache[V]) Warm(keys [][]byte) {
-	if len(c.slots) < warmMin {
+// Warm prepares for a call with this key, which it does not keep. It changes
+// nothing that can be seen. Called for all keys of a batch before the first of
+// them is used, it takes a third off the time that the calls take on a large
+// Cache: the processor waits for many entries at once instead of one after the
+// other. On a small one it returns at once.
+func (c *Cache[V]) Warm(key []byte) {
+	if len(c.slots) >= warmMin {
+		c.warm(key)
+	}
+}
+
+// warm fetches the slots of some keys, and only then their entries, since an
+// entry is not known before its slot has arrived.
+func (c *Cache[V]) warm(key []byte) {
+	h := uint32(maphash.Bytes(c.seed, key)) & c.slotMask
+	prefetch(unsafe.Pointer(&c.slots[h]))
+	c.ahead[c.aheadLen] = h
+	if c.aheadLen++; c.aheadLen < len(c.ahead) {
 		return
 	}
-	const block = 64
-	var hashes [block]uint64
-	var slots [block]uint32
-	for len(keys) > 0 {
-		n := min(block, len(keys))
-		for k, key := range keys[:n] {
-			hashes[k] = maphash.Bytes(c.seed, key)
-			slots[k] = c.slots[uint32(hashes[k])&c.slotMask]
+	c.aheadLen = 0
+	for _, h := range c.ahead {
+		if n := c.slots[h&c.slotMask] & c.slotMask; n != 0 {
+			prefetch(unsafe.Pointer(c.entry(n - 1)))
 		}
-		for _, slot := range slots[:n] {
-			if i := slot & c.slotMask; i != 0 {
-				c.touched += c.entry(i - 1).meta
-			}
-		}
-		keys = keys[n:]
 	}
 }
 
@@ -550,12 +554,15 @@ func (c *Cache[V]) allot() uint32 {
 	n := c.count
 	last := int(n >> chunkBits)
 	switch {
+	case last == 0 && len(c.chunks) == 0:
+		c.chunks = append(c.chunks, make([]entry[V], 8)) // most windows of most jobs are small
+	case last == len(c.chunks) && last < slabChunks:
+		c.chunks = append(c.chunks, make([]entry[V], chunkLen))
 	case last == len(c.chunks):
-		size := chunkLen
-		if last == 0 {
-			size = 8 // most windows of most jobs are small
+		slab := make([]entry[V], slabChunks*chunkLen)
+		for ; len(slab) > 0; slab = slab[chunkLen:] {
+			c.chunks = append(c.chunks, slab[:chunkLen:chunkLen])
 		}
-		c.chunks = append(c.chunks, make([]entry[V], size))
 	case int(n&chunkMask) == len(c.chunks[last]):
 		grown := make([]entry[V], 2*len(c.chunks[last]))
 		copy(grown, c.chunks[last])

@@ -51,7 +51,6 @@ type stage struct {
 	time    log.Timestamp // of the records of this interval; 0: not yet taken
 	builder log.Builder
 	list    []change
-	touched byte // keeps reads alive that are made for the processor's cache only
 
 	// The rest is made when it is asked for, and covers list[:n] each.
 	order  []uint32 // by key, last change of each

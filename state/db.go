@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble"
 	"github.com/cockroachdb/pebble/sstable"
@@ -185,34 +186,23 @@ func (g *stage) writeTo(w changeWriter) error {
 		return nil
 	}
 	raw, key, order := g.builder.Raw(), g.store.keyBuf, g.sorted()
-	// In key order the changes lie all over memory. Reading the beginnings of
-	// some of them in a row lets the processor wait for all of them at once.
-	const block = 32
-	var ahead [block]change
-	for len(order) > 0 {
-		n := min(block, len(order))
-		for k, i := range order[:n] {
-			ahead[k] = g.list[i]
+	for k, i := range order {
+		// In key order the changes lie all over memory.
+		if ahead := k + 2*prefetchAhead; ahead < len(order) {
+			prefetch(unsafe.Pointer(&g.list[order[ahead]]))
+			prefetch(unsafe.Pointer(&raw[g.list[order[k+prefetchAhead]].key]))
 		}
-		var touched byte
-		for k := range ahead[:n] {
-			touched += raw[ahead[k].key]
+		ch := &g.list[i]
+		key = append(append(key[:0], g.store.prefix...), ch.keyIn(raw)...)
+		var err error
+		if ch.valueLen < 0 {
+			err = w.Delete(key)
+		} else {
+			err = w.Set(key, ch.valueIn(raw))
 		}
-		g.touched = touched
-		for k := range ahead[:n] {
-			ch := &ahead[k]
-			key = append(append(key[:0], g.store.prefix...), ch.keyIn(raw)...)
-			var err error
-			if ch.valueLen < 0 {
-				err = w.Delete(key)
-			} else {
-				err = w.Set(key, ch.valueIn(raw))
-			}
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
-		order = order[n:]
 	}
 	g.store.keyBuf = key
 	return nil

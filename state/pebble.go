@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
-	"sync"
 
 	pebbleerrors "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble"
@@ -69,7 +68,7 @@ func pebbleOptions(o *Options, f *failure, fs vfs.FS, cache *pebble.Cache) *pebb
 // held is in the changelogs.
 func (d *DB) openPebble() error {
 	err := d.tryOpenPebble()
-	if err != nil && (isCorrupt(err) || errors.Is(err, fs.ErrNotExist)) {
+	if err != nil && (isCorrupt(err) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPanic)) {
 		if err := d.remove(err.Error()); err != nil {
 			return err
 		}
@@ -100,8 +99,12 @@ func (d *DB) tryOpenPebble() error {
 	return nil
 }
 
-// openOrPanic is pebble.Open, which panics where a sync fails, having closed
-// what it had opened: here that is an error like others.
+// errPanic marks a panic of pebble.Open.
+var errPanic = errors.New("pebble panicked")
+
+// openOrPanic is pebble.Open, which panics where a sync fails, and seldom on
+// what a power cut left behind. Here that is an error like others, and the gate
+// gives back the lock of a directory that was not closed well.
 func openOrPanic(dir string, o *pebble.Options) (p *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -109,7 +112,7 @@ func openOrPanic(dir string, o *pebble.Options) (p *pebble.DB, err error) {
 			if !ok {
 				panic(r)
 			}
-			err = fmt.Errorf("open pebble: %w", rerr)
+			err = fmt.Errorf("%w: %w", errPanic, rerr)
 		}
 	}()
 	return pebble.Open(dir, o)
@@ -237,108 +240,6 @@ func (d *DB) removeTable() error {
 		return nil
 	}
 	return err
-}
-
-// failure hears how Pebble's background work goes, and remembers that Pebble can
-// no longer be used. Any goroutine.
-type failure struct {
-	logger   hclog.Logger
-	counters *counters
-	happened chan struct{} // closed when err is set
-	gaveUp   chan struct{} // closed when damaged is set
-
-	mu      sync.Mutex // guards the fields below
-	changed sync.Cond  // one of them has changed
-	err     error
-	damaged bool   // what is on the disk cannot be trusted either
-	tries   int    // background errors in a row
-	ends    uint64 // flushes and compactions that have ended, well or not
-}
-
-// maxTries is how often in a row background work may fail. Pebble tries again
-// at once and for ever.
-const maxTries = 100
-
-func newFailure(logger hclog.Logger, c *counters) *failure {
-	f := &failure{logger: logger, counters: c, happened: make(chan struct{}), gaveUp: make(chan struct{})}
-	f.changed.L = &f.mu
-	return f
-}
-
-// fatal ends the use of the database; damaged says that it has to be wiped.
-func (f *failure) fatal(err error, damaged bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.fatalLocked(err, damaged)
-}
-
-func (f *failure) fatalLocked(err error, damaged bool) {
-	if f.err == nil {
-		f.err = err
-		close(f.happened)
-	}
-	if damaged && !f.damaged {
-		f.damaged = true
-		close(f.gaveUp)
-	}
-	f.changed.Broadcast()
-}
-
-// get is nil, or an ErrFailed that says why.
-func (f *failure) get() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err == nil {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrFailed, f.err)
-}
-
-func (f *failure) isDamaged() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.damaged
-}
-
-// background hears of a flush or compaction that failed: of a full disk, say.
-// Pebble tries again with new files, so nothing is wrong yet.
-func (f *failure) background(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.counters.diskErrors.Inc(1)
-	if f.tries++; f.tries == 1 {
-		f.logger.Warn("background work on state failed and is tried again", "err", err)
-	}
-	if f.tries >= maxTries {
-		f.fatalLocked(err, false)
-	}
-}
-
-// ended hears of the end of a flush or compaction.
-func (f *failure) ended(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err == nil {
-		f.tries = 0
-	}
-	f.ends++
-	f.changed.Broadcast()
-}
-
-// events counts the flushes and compactions that have ended; wait returns when
-// there are more than that, or the database has failed.
-func (f *failure) events() uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ends
-}
-
-func (f *failure) wait(events uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.ends == events && f.err == nil {
-		f.changed.Wait()
-	}
 }
 
 // pebbleLogger passes on what Pebble has to say.

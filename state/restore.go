@@ -50,11 +50,11 @@ func (d *DB) wipe(reason string) error {
 
 // remove deletes the directory, says so and counts it.
 func (d *DB) remove(reason string) error {
+	if err := d.opts.FS.RemoveAll(d.spec.Dir); err != nil {
+		return fmt.Errorf("wipe, because %s: %w", reason, err)
+	}
 	d.logger.Warn("state does not fit the log: wiped, to be restored whole", "dir", d.spec.Dir, "reason", reason)
 	d.counters.wipes.Inc(1)
-	if err := d.opts.FS.RemoveAll(d.spec.Dir); err != nil {
-		return fmt.Errorf("wipe: %w", err)
-	}
 	return nil
 }
 
