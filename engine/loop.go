@@ -358,8 +358,26 @@ func (l *life) observe(in *input, r *log.Record) error {
 	if m.Tasks != len(in.up.tasks) || m.Generation != l.c.plan.Generation {
 		return fmt.Errorf("record %s of %s: mark of %d tasks of generation %d, want %d of %d", r.Offset, in.tp, m.Tasks, m.Generation, len(in.up.tasks), l.c.plan.Generation)
 	}
-	in.up.observe(&m)
+	if m.Idle {
+		// How far the task came counts before it leaves, however much of what it
+		// did one commit holds: else the watermark would depend on the pace.
+		before := m
+		before.Idle = false
+		if err := l.follow(in, &before); err != nil {
+			return err
+		}
+	}
+	return l.follow(in, &m)
+}
+
+// follow moves the watermark of a repartition input to what a mark brings.
+func (l *life) follow(in *input, m *mark) error {
+	in.up.observe(m)
 	w, ok, idle := in.up.watermark()
+	if l.c.run != "" && in.up.ended(l.c.run) {
+		w, ok = in.up.furthest()
+		idle = !ok
+	}
 	if idle {
 		return l.setIdle(in, true)
 	}

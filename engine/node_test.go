@@ -73,29 +73,36 @@ func (n *node) read(topic string) []log.Record {
 	}
 	var all []log.Record
 	for p := range int32(tt.Partitions) {
-		tp := log.TopicPartition{Topic: topic, Partition: p}
-		b, err := n.log.Bounds(ctx, tp)
+		all = append(all, n.readPartition(log.TopicPartition{Topic: topic, Partition: p})...)
+	}
+	return all
+}
+
+func (n *node) readPartition(tp log.TopicPartition) []log.Record {
+	n.t.Helper()
+	ctx := context.Background()
+	b, err := n.log.Bounds(ctx, tp)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	r, err := n.log.OpenReader(tp, b.Start, log.ReaderOptions{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var all []log.Record
+	for r.Position() < b.End {
+		recs, err := r.Next(ctx)
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		r, err := n.log.OpenReader(tp, b.Start, log.ReaderOptions{})
-		if err != nil {
-			n.t.Fatal(err)
+		for _, rec := range recs {
+			rec.Key, rec.Value = slices.Clone(rec.Key), slices.Clone(rec.Value)
+			rec.Headers = cloneHeaders(rec.Headers)
+			all = append(all, rec)
 		}
-		for r.Position() < b.End {
-			recs, err := r.Next(ctx)
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			for _, rec := range recs {
-				rec.Key, rec.Value = slices.Clone(rec.Key), slices.Clone(rec.Value)
-				rec.Headers = cloneHeaders(rec.Headers)
-				all = append(all, rec)
-			}
-		}
-		if err := r.Close(); err != nil {
-			n.t.Fatal(err)
-		}
+	}
+	if err := r.Close(); err != nil {
+		n.t.Fatal(err)
 	}
 	return all
 }

@@ -62,6 +62,17 @@ func (u *upstream) watermark() (w int64, ok, idle bool) {
 	return w, true, false
 }
 
+// furthest is the largest watermark that a task declared; ok is false if there is
+// none. A bounded run ends with it: tasks leave the minimum as they end, the one
+// that came furthest in time after the others, whichever was slowest.
+func (u *upstream) furthest() (w int64, ok bool) {
+	w = jobs.NoWatermark
+	for i := range u.tasks {
+		w = max(w, u.tasks[i].Watermark)
+	}
+	return w, w != jobs.NoWatermark
+}
+
 // caughtUp tells that every task has read what its inputs held when its
 // container started.
 func (u *upstream) caughtUp() bool {
