@@ -90,13 +90,14 @@ func findOffset(entries []indexEntry, delta int64) indexEntry {
 	return entries[i-1]
 }
 
-// findTime returns an offset (relative) before which every record is older than t.
-func findTime(entries []timeEntry, t Timestamp) int64 {
+// findTime returns the entry before whose batch every record is older than t;
+// if there is none, one with NoTimestamp at the segment's base.
+func findTime(entries []timeEntry, t Timestamp) timeEntry {
 	i := sort.Search(len(entries), func(i int) bool { return entries[i].time >= t })
 	if i == 0 {
-		return 0
+		return timeEntry{time: NoTimestamp}
 	}
-	return int64(entries[i-1].delta)
+	return entries[i-1]
 }
 
 // indexBuilder makes both indexes of a segment, batch by batch.

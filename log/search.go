@@ -53,7 +53,16 @@ func (p *partition) findTime(s *segment, t Timestamp, b Bounds) (Offset, Timesta
 	if err != nil {
 		return 0, NoTimestamp, err
 	}
-	from := max(s.base+Offset(findTime(times, t)), b.Start)
+	e := findTime(times, t)
+	if !r.timeHolds(e) {
+		// The index is not of this log.
+		x, err := s.rebuildIndexes(r)
+		if err != nil {
+			return 0, NoTimestamp, err
+		}
+		e = findTime(x.times, t)
+	}
+	from := max(s.base+Offset(e.delta), b.Start)
 	pos, err := r.position(from)
 	if err != nil {
 		return 0, NoTimestamp, err
@@ -87,6 +96,29 @@ func (p *partition) findTime(s *segment, t Timestamp, b Bounds) (Offset, Timesta
 			if r := &recs[i]; r.Timestamp >= t && r.Offset >= from && r.Offset < b.End {
 				return r.Offset, r.Timestamp, nil
 			}
+		}
+	}
+}
+
+// timeHolds tells whether a time index entry names a batch and its time.
+func (r *segmentReader) timeHolds(e timeEntry) bool {
+	if e.time == NoTimestamp {
+		return true
+	}
+	last := r.s.base + Offset(e.delta)
+	pos, err := r.position(last)
+	if err != nil {
+		return false
+	}
+	sc := newBatchScanner(r, r.s.logName(), pos, r.s.size.Load())
+	defer sc.Close()
+	for {
+		info, err := sc.header()
+		if err != nil {
+			return false
+		}
+		if info.LastOffset() >= last {
+			return info.LastOffset() == last && info.MaxTimestamp == e.time
 		}
 	}
 }
