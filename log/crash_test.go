@@ -37,7 +37,11 @@ func tiny(d *logtest.Disk, sync log.SyncPolicy) log.Options {
 }
 
 func mount(d *logtest.Disk, sync log.SyncPolicy) (log.Log, error) {
-	l, err := log.Open("data", tiny(d, sync))
+	return mountWith(tiny(d, sync))
+}
+
+func mountWith(o log.Options) (log.Log, error) {
+	l, err := log.Open("data", o)
 	if err != nil {
 		return nil, err // not a Log that holds a nil pointer
 	}
@@ -236,23 +240,30 @@ func TestCrashInRecovery(t *testing.T) {
 
 // TestCrashAgainAndAgain lives many lives on one directory: power cuts and
 // kills at random moments, of calls made at once, of recovery, after a clean
-// close.
+// close. Nothing of a life may live on in the next.
 func TestCrashAgainAndAgain(t *testing.T) {
 	eachSeed(t, 6, func(t *testing.T, seed uint64) {
 		d, h := newDisk(seed), newHistory()
+		mount := func() (log.Log, error) {
+			o := tiny(d, log.SyncPolicy{})
+			if seed%2 == 0 {
+				o.MaintainEvery = time.Millisecond // in the background, which makes it hard to repeat
+			}
+			return mountWith(o)
+		}
 		r := rand.New(rand.NewPCG(seed, 4))
 		for life := range 15 {
 			where := fmt.Sprintf("seed %d, life %d", seed, life)
 			if r.IntN(3) == 0 { // in recovery
 				d.CrashAtSync(1+r.IntN(10), logtest.When(r.IntN(2)))
 			}
-			l, err := mount(d, log.SyncPolicy{})
+			l, err := mount()
 			if d.Crashed() {
 				if l != nil {
 					l.Close()
 				}
 				d = d.Restart()
-				if l, err = mount(d, log.SyncPolicy{}); err != nil {
+				if l, err = mount(); err != nil {
 					t.Fatalf("%s: open after a crash in recovery: %v", where, err)
 				}
 			} else if err != nil {

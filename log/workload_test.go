@@ -428,14 +428,16 @@ func (w *workload) all(s *state, tps []log.TopicPartition) error {
 	var wg sync.WaitGroup
 	for i := range w.burst {
 		tp := tps[w.r.IntN(len(tps))]
-		create := *w
-		create.r = rand.New(rand.NewPCG(w.r.Uint64(), 0))
+		own := *w
+		own.r = rand.New(rand.NewPCG(w.r.Uint64(), 0))
 		wg.Go(func() {
 			switch {
 			case i == 1:
 				errs[i] = maintain(w.l)
 			case i == 3:
-				errs[i] = create.create(s)
+				errs[i] = own.create(s)
+			case i == 4:
+				errs[i] = own.look(tp)
 			case i%3 == 2:
 				errs[i] = w.commit(tps, fmt.Sprintf("g%d", i), "")
 			default:
@@ -458,13 +460,10 @@ func (w *workload) create(s *state) error {
 	if o.topic == "" {
 		return nil
 	}
-	switch w.r.IntN(6) {
-	case 0, 1:
+	switch {
+	case o.topic == "t0":
 		o.configs = map[string]string{"retention.bytes": "8000"}
-	case 2:
-		if w.noGaps {
-			break
-		}
+	case o.topic == "t1" && !w.noGaps:
 		o.configs = map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0", "delete.retention.ms": "0"}
 	}
 	w.h.begin(o)
@@ -664,6 +663,9 @@ func (h *history) check(l log.Log, lossy bool) (*history, error) {
 				return nil, fmt.Errorf("%s offset %d: record %d, which nobody is writing there", tp, r.Offset, id)
 			}
 		}
+		if err := checkOffsetFor(l, tp, recs); err != nil {
+			return nil, err
+		}
 		if s.compacted(tp) {
 			if err := p.excuse(recs, b); err != nil && !lossy {
 				return nil, fmt.Errorf("%s, compacted: %w", tp, err)
@@ -771,6 +773,22 @@ func (h *history) check(l log.Log, lossy bool) (*history, error) {
 	}
 	clear(next.underWay)
 	return next, nil
+}
+
+// checkOffsetFor asks for the times of some records, which the time index knows.
+func checkOffsetFor(l log.Log, tp log.TopicPartition, recs []log.Record) error {
+	for i := 0; i < len(recs); i += 1 + len(recs)/3 {
+		t := recs[i].Timestamp
+		want := recs[slices.IndexFunc(recs, func(r log.Record) bool { return r.Timestamp >= t })]
+		at, found, err := l.OffsetFor(context.Background(), tp, t)
+		if err != nil {
+			return fmt.Errorf("offset for %d in %s: %w", t, tp, err)
+		}
+		if at != want.Offset || found != want.Timestamp {
+			return fmt.Errorf("offset for %d in %s: got %d (%d), want %d (%d)", t, tp, at, found, want.Offset, want.Timestamp)
+		}
+	}
+	return nil
 }
 
 // excuse tells whether compaction may have taken the records that are missing:
