@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -214,8 +215,20 @@ func (r *running) get(ctx context.Context, method, path string) (*http.Response,
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil || answer.Error == "" {
 		return nil, fmt.Errorf("ask \"grete %s\" (pid %d): got status %s", r.Command, r.PID, resp.Status)
 	}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return nil, unavailable(answer.Error)
+	}
 	return nil, errors.New(answer.Error)
 }
+
+// errUnavailable marks refusals of a process that will answer soon.
+var errUnavailable = errors.New("unavailable")
+
+// unavailable is such a refusal in the process's own words.
+type unavailable string
+
+func (e unavailable) Error() string        { return string(e) }
+func (e unavailable) Is(target error) bool { return target == errUnavailable }
 
 // stores lists what a running job keeps.
 func (r *running) stores(ctx context.Context, job string) ([]string, error) {
@@ -233,6 +246,25 @@ func (r *running) stores(ctx context.Context, job string) ([]string, error) {
 		names = append(names, s.Store)
 	}
 	return names, nil
+}
+
+// readyWait is how long a query waits for a job that is just starting.
+const readyWait = 30 * time.Second
+
+// getReady is get that asks again while the job restores its state.
+func (r *running) getReady(ctx context.Context, path string) (*http.Response, error) {
+	deadline := time.Now().Add(readyWait)
+	for {
+		resp, err := r.get(ctx, http.MethodGet, path)
+		if !errors.Is(err, errUnavailable) || time.Now().After(deadline) {
+			return resp, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // ask copies the answer of a running job to w.
@@ -253,7 +285,7 @@ func (r *running) ask(ctx context.Context, w io.Writer, job string, q query.Quer
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
-	resp, err := r.get(ctx, http.MethodGet, "/v1/jobs/"+url.PathEscape(job)+"/stores/"+url.PathEscape(q.Store)+"?"+v.Encode())
+	resp, err := r.getReady(ctx, "/v1/jobs/"+url.PathEscape(job)+"/stores/"+url.PathEscape(q.Store)+"?"+v.Encode())
 	if err != nil {
 		return err
 	}
