@@ -60,6 +60,7 @@ type Cache[V any] struct {
 	keyBuf, valueBuf []byte
 	ahead            [prefetchAhead]uint32 // of Warm: slots that are on their way
 	aheadLen         int
+	touched          uint32 // keeps alive reads that are made for the processor's cache only
 }
 
 // entry is one key with its value. Keys longer than inlineKey have their first
@@ -88,6 +89,7 @@ const (
 
 	// prefetchAhead is how many reads of memory are under way at once, at most.
 	prefetchAhead = 16
+	drainAhead    = 32
 
 	longUnit     = 8       // bytes: long keys are aligned to this
 	longPosBits  = 17      // position within a chunk, in longUnits
@@ -181,8 +183,13 @@ func (c *Cache[V]) Delete(key []byte) error {
 // change a key.
 func (c *Cache[V]) Drain() error {
 	for k, n := range c.dirty {
-		if ahead := k + prefetchAhead; ahead < len(c.dirty) {
-			prefetch(unsafe.Pointer(c.entry(c.dirty[ahead])))
+		if k%drainAhead == 0 {
+			// Entries lie all over memory. Reading a few in a row lets the processor
+			// wait for all of them at once (96 against 190 ns a key); prefetch is no
+			// better here (170), since it waits for the address to be translated.
+			for _, n := range c.dirty[k:min(k+drainAhead, len(c.dirty))] {
+				c.touched += c.entry(n).meta
+			}
 		}
 		e := c.entry(n)
 		c.keyBuf = append(append(c.keyBuf[:0], c.prefix...), c.keyOf(e)...)
