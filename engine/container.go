@@ -369,15 +369,19 @@ func (c *Container) stateOptions(t *task) state.Options {
 	}
 }
 
+// memtables is how many a database may have at once.
+const memtables = 3
+
 // budget is how Options.Memory is shared out, in bytes.
 type budget struct {
-	cache    int64 // blocks of all databases
+	cache    int64 // blocks and memtables of all databases: Pebble takes memtables out of its cache
 	memtable int64 // one memtable; a database may have three
 	hot      int64 // hot state of one task
 }
 
-// splitMemory gives half of it to hot state, a quarter to memtables and an
-// eighth to the block cache; the rest is left for records on the way.
+// splitMemory gives five eighths of it to hot state and an eighth each to
+// memtables and blocks; the rest is left for records on the way. Hot state gets
+// the most because what does not fit there costs a hundred times as much.
 func splitMemory(total int64, plan *jobs.Plan) budget {
 	keepers := int64(0)
 	for i := range plan.Stages {
@@ -386,10 +390,11 @@ func splitMemory(total int64, plan *jobs.Plan) budget {
 		}
 	}
 	keepers = max(keepers, 1)
+	memtable := min(max(total/8/memtables/keepers, 256<<10), 64<<20)
 	return budget{
-		cache:    total / 8,
-		memtable: min(max(total/4/3/keepers, 256<<10), 64<<20),
-		hot:      total / 2 / keepers,
+		cache:    total/8 + memtables*keepers*memtable,
+		memtable: memtable,
+		hot:      total / 8 * 5 / keepers,
 	}
 }
 

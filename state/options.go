@@ -19,8 +19,10 @@ type Options struct {
 	FS log.FS
 
 	// BlockCache holds blocks read from the disk. One cache serves all databases
-	// of a process; the caller keeps its own reference. Default: one of
-	// DefaultBlockCacheBytes for this database alone.
+	// of a process; the caller keeps its own reference. Pebble takes the memory
+	// of memtables out of it, so its size is that of blocks and memtables
+	// together. Default: one of this database alone, with DefaultBlockCacheBytes
+	// for blocks.
 	BlockCache *pebble.Cache
 
 	// MemTableBytes is the size of one memtable. A database has up to three of

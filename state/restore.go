@@ -21,7 +21,7 @@ func Open(ctx context.Context, l log.Log, spec Spec, opts Options) (*DB, error) 
 	d.idle.L = &d.mu
 	d.setStores()
 	if d.blockCache = opts.BlockCache; d.blockCache == nil {
-		d.blockCache = pebble.NewCache(DefaultBlockCacheBytes)
+		d.blockCache = pebble.NewCache(DefaultBlockCacheBytes + maxMemTables*d.opts.MemTableBytes)
 	}
 	err := d.openPebble()
 	if err == nil {
