@@ -166,7 +166,13 @@ func (r *running) until(ctx context.Context, wanted func(*engine.Status) bool) e
 			return fmt.Errorf("the job ended before its work was done: %w", r.err)
 		default:
 		}
-		if s := r.Status(); wanted(&s) {
+		s := r.Status()
+		for i := range s.Tasks {
+			if t := &s.Tasks[i]; t.Restarts > 0 {
+				return fmt.Errorf("task %s was rebuilt while it was measured: %w", t.Task, t.Err)
+			}
+		}
+		if wanted(&s) {
 			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
