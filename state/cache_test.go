@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -35,6 +36,7 @@ func TestCacheIsAMap(t *testing.T) {
 			"freeze": func(*rapid.T) { m.freeze() },
 			"apply":  func(*rapid.T) { m.apply() },
 			"evict":  func(t *rapid.T) { m.cache.Evict(int64(rapid.IntRange(0, 3000).Draw(t, "keep"))) },
+			"load":   func(t *rapid.T) { m.no(m.cache.Load(int64(rapid.SampledFrom([]int{0, 1 << 20}).Draw(t, "max")))) },
 			"drop": func(*rapid.T) {
 				m.drain()
 				m.cache.Drop()
@@ -219,6 +221,50 @@ func (m *cacheModel) check(t *rapid.T) {
 	}
 }
 
+// Many keys, so that the table grows and entries move into gaps over long runs.
+func TestBigCacheIsAMap(t *testing.T) {
+	c := benchCache(t)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	want := map[int]int64{}
+	var key []byte
+	for i := range 400_000 {
+		id := rnd.IntN(1000 + i/4)
+		key = appendDigits(append(key[:0], "some-prefix-"[:rnd.IntN(2)*12]...), id)
+		if len(key) > 10 {
+			id = -1 - id
+		}
+		if rnd.IntN(3) == 0 {
+			if err := c.Delete(key); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, id)
+		} else {
+			v, existed, err := c.Ref(key)
+			old, ok := want[id]
+			if err != nil || existed != ok || *v != old {
+				t.Fatalf("step %d, key %s: got %d, %v, %v, want %d, %v", i, key, *v, existed, err, old, ok)
+			}
+			*v++
+			want[id]++
+		}
+		if i%9973 == 0 {
+			if err := c.Drain(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%99_991 == 0 {
+			c.Evict(c.Bytes() / 2)
+		}
+	}
+	got := 0
+	if err := c.Ascend(nil, nil, func(key []byte, v *int64) error { got++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got != len(want) {
+		t.Fatalf("ascend: got %d keys, want %d", got, len(want))
+	}
+}
+
 func TestCacheRefDoesNotAllocate(t *testing.T) {
 	c := benchCache(t)
 	keys := benchKeys(1000)
@@ -306,4 +352,41 @@ func BenchmarkCacheRef(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkCacheMiss is one Ref of a key that lies on the disk only, and one
+// entry of Load, which reads all of them.
+func BenchmarkCacheMiss(b *testing.B) {
+	const n = 1_000_000
+	spec := testSpec("s")
+	spec.Dir = b.TempDir()
+	d := open(b, newFakeLog("s.changelog"), spec, Options{})
+	defer mustClose(b, d)
+	for from := 0; from < n; from += n / 10 { // ten tables in L0
+		for i := range n / 10 {
+			d.Store("s").Put(appendDigits(nil, (from+i)*7_368_787%n), []byte("12345678"))
+		}
+		changes := d.Freeze()
+		if err := d.Apply(changes, make([]log.Offset, len(changes.Writes())), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("ref", func(b *testing.B) {
+		var key []byte
+		c := NewCache[int64](d.Store("s"), nil, codec.Int64, false)
+		for i := range b.N {
+			key = appendDigits(key[:0], i*7_368_787%n)
+			if _, existed, err := c.Ref(key); !existed && i < n || err != nil {
+				b.Fatal(existed, err)
+			}
+		}
+	})
+	b.Run("load", func(b *testing.B) {
+		for left := b.N; left > 0; left -= n {
+			c := NewCache[int64](d.Store("s"), nil, codec.Int64, false)
+			if err := c.Load(1 << 40); err != nil || !c.Fresh() || c.Len() != n {
+				b.Fatal(err, c.Fresh(), c.Len())
+			}
+		}
+	})
 }
