@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 )
@@ -110,6 +111,7 @@ func taskOfProcess() (*task, error) {
 
 // serve does the task and writes the result for the process that asked for it.
 func (t *task) serve(ctx context.Context) error {
+	debug.SetMemoryLimit(t.Memory) // as the command line does
 	r, err := t.do(ctx)
 	if err != nil {
 		return fmt.Errorf("bench %s: %w", t.Workload, err)
