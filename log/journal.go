@@ -232,7 +232,7 @@ func (j *journal) writeEntry(e *entry) error {
 	}
 	crc := crc32.Checksum(j.buf[head+entrySequencePos:], castagnoli)
 	for i := range e.parts {
-		crc = crc32.Update(crc, castagnoli, e.parts[i].batches)
+		crc = appendCRC(crc, e.parts[i].batches)
 	}
 	binary.BigEndian.PutUint32(j.buf[head+entryCRCPos:], crc)
 
