@@ -151,15 +151,16 @@ func (s *simulation) crashAt(p crashPoint, policy logtest.Policy) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.runJob(ctx, h) }) // fails with the power
-	for !disk.Crashed() && s.report.Acked < 20_000 {
+	var runErr error
+	wg.Go(func() { runErr = s.runJob(ctx, h) }) // fails with the power
+	for !disk.Crashed() && s.report.Acked < 1_000_000 {
 		s.write(ctx, h)
 	}
 	cancel()
 	wg.Wait()
 	_ = l.Close() // complains: the power is gone
 	if !disk.Crashed() {
-		return errors.New("the trap did not go off")
+		return fmt.Errorf("the trap did not go off after %d commits and %d views; the job ended with: %v", h.n.Load(), s.report.Acked, runErr)
 	}
 	s.disk = left
 	return nil
