@@ -190,6 +190,9 @@ func (c *Container) runTasks(ctx, work context.Context, cancel context.CancelCau
 	tasks.Wait()
 	close(done)
 	helpers.Wait()
+	if err == nil {
+		c.janitor.purge(work) // what a short run leaves behind need not wait for the next
+	}
 	return err
 }
 

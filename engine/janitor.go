@@ -10,7 +10,7 @@ import (
 
 const (
 	// purgeEvery is how often the janitor looks, when something was committed.
-	purgeEvery = 10 * time.Second
+	purgeEvery = 5 * time.Second
 	// purgeCheckpointBytes is how much the checkpoint topic grows before records
 	// that no task restarts from are cut off.
 	purgeCheckpointBytes = 4 << 20
@@ -54,7 +54,7 @@ func (j *janitor) run(ctx context.Context, done <-chan struct{}) {
 func (j *janitor) purge(ctx context.Context) {
 	for _, t := range j.c.tasks {
 		for _, in := range t.status().Inputs {
-			if in.Repartition && in.Offset > j.purged[in.TopicPartition] {
+			if in.Repartition && !j.c.opts.keepRepartition && in.Offset > j.purged[in.TopicPartition] {
 				j.delete(ctx, in.TopicPartition, in.Offset)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rcrowley/go-metrics"
 
+	"github.com/gretestream/grete/jobs"
 	op "github.com/gretestream/grete/operators"
 )
 
@@ -33,7 +34,7 @@ var metricHelp = map[string]string{
 	"grete_drops_total":            "Records that did not contribute, by operator and reason.",
 	"grete_task_rebuilds_total":    "Times that tasks were rebuilt from the log after a failure.",
 	"grete_lag_records":            "Records that tasks have yet to read.",
-	"grete_watermark_milliseconds": "Watermark of the task, in ms since 1970 UTC.",
+	"grete_watermark_milliseconds": "Watermark of the task, in ms since 1970 UTC; 0 while it has none.",
 }
 
 // metricName is a metric with its labels, as Prometheus writes it: pairs of name
@@ -114,7 +115,9 @@ func (m *taskMetrics) applied(read int64, iv *interval, lag int64) {
 	m.commits.Inc(1)
 	m.dead.Inc(iv.dead)
 	m.lag.Update(lag)
-	m.watermark.Update(iv.point.Watermark)
+	if w := iv.point.Watermark; w != jobs.NoWatermark {
+		m.watermark.Update(w)
+	}
 	bytes := 0
 	for i := range iv.commit.Writes {
 		bytes += len(iv.commit.Writes[i].Batches)

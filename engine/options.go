@@ -63,6 +63,8 @@ type Options struct {
 	// Default: 30 s.
 	StopTimeout time.Duration
 
+	keepRepartition bool // for tests that read marks: nothing is purged
+
 	// Now is the wall clock of the tasks. Default: time.Now.
 	Now func() time.Time
 	// Logger gets what an operator of the job should know. Default: none.

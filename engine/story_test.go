@@ -70,7 +70,7 @@ func (s *story) end() {
 
 func (s *story) do(d *datadriven.TestData) string {
 	ctx := context.Background()
-	withClock := func(o *Options) { o.Now = s.clock }
+	withClock := func(o *Options) { o.Now, o.keepRepartition = s.clock, true }
 	switch d.Cmd {
 	case "topic":
 		partitions := 1

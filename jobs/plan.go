@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"math"
+	"strconv"
 
 	"github.com/gretestream/grete/log"
 )
@@ -89,10 +90,15 @@ func (p *Plan) Tasks() []string {
 // that a new topic gets. The dead letters are among them: they too are made
 // without being asked for.
 func (p *Plan) InternalTopics() []log.TopicSpec {
-	compacted := map[string]string{"cleanup.policy": "compact"}
-	kept := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+	const mib = 1 << 20
+	configs := func(policy string, segmentBytes int) map[string]string {
+		return map[string]string{"cleanup.policy": policy, "retention.ms": "-1", "retention.bytes": "-1", "segment.bytes": strconv.Itoa(segmentBytes)}
+	}
+	// Small segments: compaction and purging give back sealed ones alone.
+	compacted, kept := configs("compact", 32*mib), configs("delete", 32*mib)
 	specs := []log.TopicSpec{
-		{Name: CheckpointTopic(p.Job, p.Generation), Partitions: 1, Configs: compacted},
+		// Also cut by DeleteRecords, which Kafka allows only with "delete".
+		{Name: CheckpointTopic(p.Job, p.Generation), Partitions: 1, Configs: configs("compact,delete", 8*mib)},
 		{Name: p.DeadLetters, Partitions: p.deadLetterPartitions()},
 	}
 	for i := range p.Stages {

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gretestream/grete/jobs"
+	"github.com/gretestream/grete/log"
+	op "github.com/gretestream/grete/operators"
+)
+
+// TestTop runs three stages, the last with one task: per page and minute, and
+// from there the two best pages of each minute.
+func TestTop(t *testing.T) {
+	job := jobs.Job{Name: "top", Build: func(g *op.Graph) {
+		byPage := op.KeyBy(op.From(g, views), "by-page", func(page string) string { return page })
+		perMinute := op.Count(op.Window(byPage, op.Tumbling{Size: time.Minute}), "counts")
+		op.Top(perMinute.Final(), "best", 2)
+	}}
+	n := newNode(t)
+	n.create("views", 3)
+	for i := range 900 {
+		page := "rare"
+		switch {
+		case i%2 == 0:
+			page = "home"
+		case i%3 == 0:
+			page = "news"
+		}
+		n.view(i%3, int64(i)*200, page)
+	}
+	n.runUntilEnd(job)
+	i, err := Inspect(context.Background(), n.options(job))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	var names []string
+	for _, s := range i.Stores() {
+		names = append(names, fmt.Sprintf("%s by %d", s.Name, s.Partitions))
+	}
+	if want := []string{"best by 1", "counts by 3"}; !slices.Equal(names, want) {
+		t.Fatalf("got stores %v, want %v", names, want)
+	}
+	views, err := i.Views("best")
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := i.Stores()[0].Query
+	rows := 0
+	for k := range views {
+		err := query.Scan(views[k].View, op.Range{}, func(r op.Row) error {
+			rows++
+			text := fmt.Sprint(r.Value)
+			if home, news := strings.Index(text, "home"), strings.Index(text, "rare"); home < 0 || news < 0 || home > news {
+				t.Errorf("minute %d: got %s, want home before rare", r.Start/60_000, text)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := views[k].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows != 3 {
+		t.Errorf("got %d minutes, want 3", rows)
+	}
+}
+
+// TestTableIsReadFirst joins a stream with a table whose records are all younger
+// than the stream's: what the table held when the job first ran is there for the
+// first record.
+func TestTableIsReadFirst(t *testing.T) {
+	var (
+		profiles = op.NewTopic("profiles", op.String, op.String)
+		clicks   = op.NewTopic("clicks", op.String, op.String)
+		joined   = op.NewTopic("joined", op.String, op.String)
+	)
+	job := jobs.Job{Name: "join", Build: func(g *op.Graph) {
+		table := op.TableFrom(g, profiles, "profiles")
+		op.To(op.LeftJoin(op.From(g, clicks), table, func(click, country string, ok bool) string {
+			if !ok {
+				return click + " from nowhere"
+			}
+			return click + " from " + country
+		}), joined)
+	}}
+	n := newNode(t)
+	n.create("profiles", 2)
+	n.create("clicks", 2)
+	const users = 200
+	put := func(topic string, at int64, user int, value string) {
+		key := fmt.Appendf(nil, "user-%d", user)
+		n.append(topic, int(log.PartitionFor(key, 2)), log.Record{Timestamp: log.Timestamp(at), Key: key, Value: []byte(value)})
+	}
+	for u := range users {
+		put("clicks", int64(u), u, "click")
+	}
+	for u := range users {
+		put("profiles", 1_000_000+int64(u), u, "Prague")
+	}
+	check := func(want map[string]int) {
+		t.Helper()
+		got := map[string]int{}
+		for _, r := range n.read("joined") {
+			got[string(r.Value)]++
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	n.runUntilEnd(job)
+	check(map[string]int{"click from Prague": users})
+
+	// From then on the table goes along in time order.
+	for i := range 30 {
+		switch at := int64(2_000_000 + i); i / 10 {
+		case 0:
+			put("clicks", at, i%10, "before")
+		case 1:
+			put("profiles", at, i%10, "Vienna")
+		case 2:
+			put("clicks", at, i%10, "after")
+		}
+	}
+	n.runUntilEnd(job)
+	check(map[string]int{"click from Prague": users, "before from Prague": 10, "after from Vienna": 10})
+}
+
+// TestCoPartitioning reports, in words, inputs that cannot be joined.
+func TestCoPartitioning(t *testing.T) {
+	job := jobs.Job{Name: "join", Build: func(g *op.Graph) {
+		table := op.TableFrom(g, op.NewTopic("profiles", op.String, op.String), "profiles")
+		clicks := op.From(g, op.NewTopic("clicks", op.String, op.String))
+		op.To(op.Join(clicks, table, func(a, b string) string { return a + b }), op.NewTopic("joined", op.String, op.String))
+	}}
+	n := newNode(t)
+	n.create("profiles", 2)
+	n.create("clicks", 3)
+	_, err := Open(context.Background(), n.options(job))
+	if err == nil || !strings.Contains(err.Error(), `"profiles" has 2 partitions`) || !strings.Contains(err.Error(), `"clicks" has 3 partitions`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPurge cuts repartition topics behind the checkpoint of their readers.
+func TestPurge(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	for i := range 100 {
+		n.view(0, int64(i), "a")
+	}
+	n.runUntilEnd(countJob)
+	tp := log.TopicPartition{Topic: jobs.RepartitionTopic("visits", 1, "by-page")}
+	b, err := n.log.Bounds(context.Background(), tp)
+	if err != nil || b.Start != b.End || b.End < 100 {
+		t.Errorf("got bounds %+v, %v, want an empty partition behind its 100 records", b, err)
+	}
+	n.view(0, 101, "a")
+	n.runUntilEnd(countJob)
+	wantRows(t, n.finals(), map[string][]int64{"0 a": {100, 101}})
+}
