@@ -203,7 +203,9 @@ func (d *DB) room() error {
 			return err
 		}
 		m := d.pebble.Metrics()
-		if m.MemTable.Count <= maxMemTables && int(m.Levels[0].Sublevels) < maxSublevels {
+		// By size, not by number: the first memtables are small, and Pebble does
+		// not flush before half of a full one has gathered.
+		if m.MemTable.Size <= uint64(maxMemTables*d.opts.MemTableBytes) && int(m.Levels[0].Sublevels) < maxSublevels {
 			return nil
 		}
 		d.failure.wait(ended)
