@@ -259,9 +259,7 @@ func (l *Embedded) lead(g *group) {
 	}
 	l.mu.Unlock()
 	l.token <- struct{}{}
-	for _, en := range g.entries {
-		l.apply(en)
-	}
+	l.apply(g)
 	l.applyMu.Unlock()
 	close(g.done)
 }
@@ -315,47 +313,71 @@ func (l *Embedded) abandon(g *group, err error) {
 	}
 }
 
-// apply writes an entry that is safe in the journal to the segments, and shows
-// it to readers. The caller is the applier.
-func (l *Embedded) apply(en *entry) {
-	for i := range en.parts {
-		pt := &en.parts[i]
-		if pt.kind == partBatches {
-			l.applyBatches(pt, en.time)
+// apply writes a group that is safe in the journal to the segments, and then
+// shows it to readers. The caller is the applier.
+func (l *Embedded) apply(g *group) {
+	for _, en := range g.entries {
+		for i := range en.parts {
+			if pt := &en.parts[i]; pt.kind == partBatches {
+				l.applyBatches(pt, en.time)
+			}
 		}
 	}
-	for i := range en.parts {
-		pt := &en.parts[i]
-		if pt.kind == partStart {
-			pt.p.raiseStart(pt.base)
-			continue
+	for _, en := range g.entries {
+		for i := range en.parts {
+			l.flush(en.parts[i].p)
 		}
-		pt.p.publish(pt.base + pt.count)
-		l.offsets.apply(pt.group, pt.offsets)
 	}
-	l.applied = en.seq
+	for _, en := range g.entries {
+		for i := range en.parts {
+			pt := &en.parts[i]
+			if pt.kind == partStart {
+				pt.p.raiseStart(pt.base)
+				continue
+			}
+			pt.p.publish(pt.base + pt.count)
+			l.offsets.apply(pt.group, pt.offsets)
+		}
+		l.applied = en.seq
+	}
 }
 
 // applyBatches writes to the segments. If that fails, the entry is acknowledged
 // all the same, for the journal has it: it is served from memory, and the log
 // is read-only, so that the journal is kept.
 func (l *Embedded) applyBatches(pt *part, now Timestamp) {
-	var err error
-	if l.failure.Load() == nil {
-		err = pt.p.append(l.fs, pt.base, pt.batches, now)
-		if err != nil && vfs.IsNoSpaceError(err) {
-			l.space.exhausted(l)
-			err = pt.p.append(l.fs, pt.base, pt.batches, now)
-		}
-		if err == nil {
-			if err := pt.p.enterEpoch(l.fs, l.leaderEpoch, pt.base); err != nil {
-				l.logger.Warn("leader epochs were not written", "partition", pt.p.tp, "err", err)
-			}
-			return
-		}
+	ok := l.writeSegment(func() error { return pt.p.append(l.fs, pt.base, pt.batches, now) })
+	if !ok {
+		pt.p.keep(l.fs, pt.base, pt.batches, now)
+		return
+	}
+	if err := pt.p.enterEpoch(l.fs, l.leaderEpoch, pt.base); err != nil {
+		l.logger.Warn("leader epochs were not written", "partition", pt.p.tp, "err", err)
+	}
+}
+
+// flush writes what applyBatches has gathered for a partition.
+func (l *Embedded) flush(p *partition) {
+	if p.staged != nil && !l.writeSegment(p.flush) {
+		p.keepStaged()
+	}
+}
+
+// writeSegment calls write, once more with the ballast's space if the disk is
+// full, and reports whether it worked out. If not, the log is read-only.
+func (l *Embedded) writeSegment(write func() error) bool {
+	if l.failure.Load() != nil {
+		return false
+	}
+	err := write()
+	if err != nil && vfs.IsNoSpaceError(err) {
+		l.space.exhausted(l)
+		err = write()
+	}
+	if err != nil {
 		l.fail(err)
 	}
-	pt.p.keep(l.fs, pt.base, pt.batches, now)
+	return err == nil
 }
 
 // barrier waits until everything admitted so far is visible or has failed.

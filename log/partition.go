@@ -34,7 +34,8 @@ type partition struct {
 	swapMu sync.RWMutex
 
 	// Owned by the applier (Embedded.applyMu).
-	written  int64      // bytes in the last segment
+	written  int64      // bytes in the last segment, staged ones included
+	staged   *[]byte    // bytes of the last segment that are still to be written, or nil
 	dirty    []*segment // not synced since they were written to
 	newDir   bool       // the directory's own entry may not be durable
 	newFiles bool       // entries in the directory may not be durable
@@ -100,6 +101,11 @@ func (p *partition) last() *segment {
 func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error {
 	s := p.last()
 	if s == nil || p.full(s, len(run), base, now) {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		// A segment is shown whole before it has a successor.
+		p.publish(base)
 		if err := p.roll(fs, base); err != nil {
 			return err
 		}
@@ -113,7 +119,7 @@ func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error 
 	if len(p.dirty) == 0 || p.dirty[len(p.dirty)-1] != s {
 		p.dirty = append(p.dirty, s)
 	}
-	if err := s.writeAt(run, p.written); err != nil {
+	if err := p.write(s, run); err != nil {
 		return err
 	}
 	s.note(run, p.written, now)
@@ -121,8 +127,57 @@ func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error 
 	return nil
 }
 
+// write writes a large run, and gathers small ones: a group of many small
+// commits costs each partition one write.
+func (p *partition) write(s *segment, run []byte) error {
+	large := len(run) >= largePart
+	if p.staged != nil && (large || len(*p.staged)+len(run) > cap(*p.staged)) {
+		if err := p.flush(); err != nil {
+			return err
+		}
+	}
+	if large {
+		return s.writeAt(run, p.written)
+	}
+	if p.staged == nil {
+		p.staged = buffers.Get().(*[]byte)
+		*p.staged = (*p.staged)[:0]
+	}
+	*p.staged = append(*p.staged, run...)
+	return nil
+}
+
+// flush writes what has been gathered.
+func (p *partition) flush() error {
+	if p.staged == nil {
+		return nil
+	}
+	if err := p.last().writeAt(*p.staged, p.written-int64(len(*p.staged))); err != nil {
+		return err
+	}
+	p.unstage()
+	return nil
+}
+
+// unstage gives the buffer back.
+func (p *partition) unstage() {
+	*p.staged = (*p.staged)[:cap(*p.staged)]
+	buffers.Put(p.staged)
+	p.staged = nil
+}
+
+// keepStaged is flush after a failed write: what was gathered is served from
+// memory.
+func (p *partition) keepStaged() {
+	if p.staged != nil {
+		p.last().keep(*p.staged, p.written-int64(len(*p.staged)))
+		p.unstage()
+	}
+}
+
 // keep is append after a failed write: the run is served from memory.
 func (p *partition) keep(fs FS, base Offset, run []byte, now Timestamp) {
+	p.keepStaged()
 	s := p.last()
 	if s == nil {
 		s = newSegment(fs, p.dir, base, p.topic.config().indexBytes)

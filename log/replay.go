@@ -290,6 +290,9 @@ func (r *recovery) replayPart(ep *entryPart, appended Timestamp) error {
 	if err := p.append(r.l.fs, base, run, appended); err != nil {
 		return err
 	}
+	if err := p.flush(); err != nil {
+		return err
+	}
 	end := base
 	for len(run) > 0 {
 		info := parseHeader(run)
