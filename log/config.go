@@ -151,7 +151,7 @@ func CheckTopicName(name string) error {
 		ok = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
 	}
 	if !ok {
-		return fmt.Errorf("%w %q, want 1 to %d of a-z A-Z 0-9 . _ - and not . or ..", ErrInvalidTopic, name, maxTopicName)
+		return fmt.Errorf("%w %q, want 1 to %d of a-z A-Z 0-9 . _ -, and neither . nor .. alone", ErrInvalidTopic, name, maxTopicName)
 	}
 	return nil
 }

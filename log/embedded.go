@@ -310,7 +310,7 @@ func (l *Embedded) drain() {
 		l.lead(g)
 	}
 	l.applyMu.Lock() // the last leader has applied
-	l.applyMu.Unlock()
+	defer l.applyMu.Unlock()
 }
 
 // closeClean syncs everything and leaves the mark that says so. A log that is

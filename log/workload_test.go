@@ -317,8 +317,6 @@ type workload struct {
 	burst   int  // calls made at once in a burst; 0: none, so that all is deterministic
 }
 
-var errStop = errors.New("workload stopped")
-
 // run makes n steps, or fewer if the log fails; it returns why.
 func (w *workload) run(n int) error {
 	for range n {

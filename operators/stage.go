@@ -84,8 +84,7 @@ func (g *Graph) split() {
 	for _, s := range g.steps {
 		root[s.id] = s
 	}
-	var find func(*step) *step
-	find = func(s *step) *step {
+	find := func(s *step) *step {
 		for root[s.id] != s {
 			root[s.id] = root[root[s.id].id]
 			s = root[s.id]

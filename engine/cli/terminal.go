@@ -31,9 +31,7 @@ func terminalOf(s streams) terminal {
 	return t
 }
 
-func (t terminal) red(s string) string  { return t.paint("31", s) }
-func (t terminal) bold(s string) string { return t.paint("1", s) }
-func (t terminal) dim(s string) string  { return t.paint("2", s) }
+func (t terminal) red(s string) string { return t.paint("31", s) }
 
 func (t terminal) paint(code, s string) string {
 	if !t.colours {

@@ -1,3 +1,6 @@
+//lint:file-ignore SA5008 odd tags are what is tested
+//lint:file-ignore U1000 fields that nobody may see are what is tested
+
 package codec
 
 import (
