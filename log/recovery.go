@@ -324,8 +324,8 @@ func (r *recovery) run(m *meta) error {
 // a topic made again never meets it. The files go later, once the meta is
 // durable without the topic: without them it could not be opened.
 func (r *recovery) finishDeletions() error {
-	if len(r.going) == 0 {
-		return nil
+	if len(r.gone) == 0 {
+		return nil // else sync even if all are renamed: it may be what had failed
 	}
 	l := r.l
 	topicsDir := l.fs.PathJoin(l.dir, topicsDirName)
