@@ -309,7 +309,11 @@ func (r *reader) find() error {
 	for {
 		s, next := r.p.find(r.pos)
 		if s == nil {
-			s = next // compaction or retention took what came before
+			// Retention raises the start before it takes segments away.
+			if err := r.readable(); err != nil {
+				return err
+			}
+			s = next
 		}
 		if s == nil {
 			return fmt.Errorf("read %s: %w: no segment holds offset %d", r.p.tp, ErrCorrupt, r.pos)
