@@ -45,6 +45,7 @@ type closing[K, A any] struct {
 	spaces    [2]expiry                       // slices (or windows), closed windows
 	result    Batch[Windowed[K], A]
 	arena     codec.Arena
+	decoded   K // what emit decodes into: a variable of its own would be an allocation for each final
 }
 
 type finishCursor struct {
@@ -257,8 +258,10 @@ const cellBytes = 40
 
 // emit collects a final.
 func (a *aggregator[K, V, A]) emit(key []byte, start int64, c *cell[A]) error {
-	var k K
-	if err := a.keys.Decode(&k, key, &a.closing.arena); err != nil {
+	var zero K
+	k := &a.closing.decoded
+	*k = zero
+	if err := a.keys.Decode(k, key, &a.closing.arena); err != nil {
 		return err
 	}
 	end := start + a.w.size
@@ -266,7 +269,7 @@ func (a *aggregator[K, V, A]) emit(key []byte, start int64, c *cell[A]) error {
 	if a.w.forever {
 		at = c.max
 	}
-	a.closing.result.put(windowed(k, start, end), c.acc, at, 0, -1)
+	a.closing.result.put(windowed(*k, start, end), c.acc, at, 0, -1)
 	return nil
 }
 

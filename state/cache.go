@@ -58,6 +58,7 @@ type Cache[V any] struct {
 	gone  int      // entries that are deleted but not yet drained
 
 	keyBuf, valueBuf []byte
+	loaded           V                     // what load decodes into: a variable of its own would be an allocation for each key
 	ahead            [prefetchAhead]uint32 // of Warm: slots that are on their way
 	aheadLen         int
 	touched          uint32 // keeps alive reads that are made for the processor's cache only
@@ -550,16 +551,19 @@ func (c *Cache[V]) load(key []byte, create bool) (e *entry[V], n uint32, existed
 	if !existed && !create {
 		return nil, 0, false, nil
 	}
-	var v V
+	var zero V
 	if existed {
-		if err := c.decode(&v, key, b); err != nil {
+		c.loaded = zero
+		if err := c.decode(&c.loaded, key, b); err != nil {
 			return nil, 0, false, err
 		}
 	}
 	if e, n, err = c.insert(key); err != nil {
 		return nil, 0, false, err
 	}
-	e.value = v
+	if existed {
+		e.value, c.loaded = c.loaded, zero
+	}
 	return e, n, existed, nil
 }
 
