@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/vfs"
 )
@@ -328,14 +329,21 @@ func (l *Embedded) apply(g *group) {
 			l.flush(en.parts[i].p)
 		}
 	}
+	// The last entry first: all bytes of a partition are shown at once, so its
+	// high watermark has to come to the end of them at once too.
+	for _, en := range slices.Backward(g.entries) {
+		for i := range en.parts {
+			if pt := &en.parts[i]; pt.kind == partBatches {
+				pt.p.publish(pt.base + pt.count)
+			}
+		}
+	}
 	for _, en := range g.entries {
 		for i := range en.parts {
 			pt := &en.parts[i]
 			if pt.kind == partStart {
 				pt.p.raiseStart(pt.base)
-				continue
 			}
-			pt.p.publish(pt.base + pt.count)
 			l.offsets.apply(pt.group, pt.offsets)
 		}
 		l.applied = en.seq

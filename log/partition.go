@@ -222,8 +222,12 @@ func (p *partition) roll(fs FS, base Offset) error {
 	return nil
 }
 
-// publish shows readers everything written so far, up to end.
+// publish shows readers everything written so far, up to end. The high watermark
+// never goes back.
 func (p *partition) publish(end Offset) {
+	if int64(end) <= p.hw.Load() {
+		return
+	}
 	if s := p.last(); s != nil {
 		s.size.Store(p.written)
 	}

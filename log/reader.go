@@ -298,7 +298,9 @@ func (r *reader) readable() error {
 	}
 	b := r.p.bounds()
 	r.end = b.End
-	if r.pos < b.Start || r.pos > b.End {
+	// A position above the end is no mistake: bytes are shown just before the
+	// high watermark that goes with them. The reader waits for it.
+	if r.pos < b.Start {
 		return r.outOfRange(r.pos, b)
 	}
 	return nil
