@@ -33,6 +33,8 @@ type foundJournal struct {
 	last    uint64 // sequence of the last good entry, or what the meta has safe
 	// torn says where the journal ends before the end of its bytes, if it does.
 	torn error
+
+	largest int // bytes of the largest file
 }
 
 // listJournal returns the numbers of the journal files in order.
@@ -64,8 +66,14 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 	}
 	j := &foundJournal{numbers: numbers, last: safe}
 	mark := safe // highest sequence known to have been synced
+	var data []byte
 	for _, number := range numbers {
-		f, err := scanJournalFile(fs, dir, seed, number)
+		name := journalName(fs, dir, number)
+		if data, err = readFileInto(data, fs, name); err != nil {
+			return nil, fmt.Errorf("read journal: %w", err)
+		}
+		j.largest = max(j.largest, len(data))
+		f, err := scanJournalFile(name, data, seed, number)
 		if err != nil {
 			return nil, err
 		}
@@ -100,15 +108,11 @@ type scannedFile struct {
 	bad     map[int]error // what is wrong after that many entries
 }
 
-// scanJournalFile reads the entries of one file. Behind a bad one it goes on
+// scanJournalFile reads the entries of one file, which holds data; it keeps none
+// of it. Behind a bad one it goes on
 // looking for whole ones, which may know that the bad one was synced. The salt
 // follows from the number, so entries are found even under a damaged header.
-func scanJournalFile(fs FS, dir string, seed uint64, number int64) (*scannedFile, error) {
-	name := journalName(fs, dir, number)
-	data, err := readFile(fs, name)
-	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
-	}
+func scanJournalFile(name string, data []byte, seed uint64, number int64) (*scannedFile, error) {
 	f := &scannedFile{bad: map[int]error{}}
 	// A header of another number is no mistake: a spare that has got its new
 	// name and nothing else.

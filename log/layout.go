@@ -113,7 +113,10 @@ func replaceFile(fs FS, name string, data []byte) error {
 }
 
 // readFile returns what a file holds.
-func readFile(fs FS, name string) ([]byte, error) {
+func readFile(fs FS, name string) ([]byte, error) { return readFileInto(nil, fs, name) }
+
+// readFileInto is readFile into the memory of b, as far as it goes.
+func readFileInto(b []byte, fs FS, name string) ([]byte, error) {
 	f, err := fs.Open(name)
 	if err != nil {
 		return nil, err
@@ -123,9 +126,12 @@ func readFile(fs FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, info.Size())
-	n, err := readFullAt(f, data, 0)
-	return data[:n], err
+	if int64(cap(b)) < info.Size() {
+		b = make([]byte, info.Size())
+	}
+	b = b[:info.Size()]
+	n, err := readFullAt(f, b, 0)
+	return b[:n], err
 }
 
 // readFullAt fills b from f at pos, or as much of it as there is; the end of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -55,7 +56,15 @@ func (l *Embedded) open() error {
 	if !clean && m.Boot > 0 {
 		l.leaderEpoch++
 	}
-	return r.run(m)
+	if err := r.run(m); err != nil {
+		return err
+	}
+	if r.journal.largest > 16<<20 {
+		// The journal was read through a buffer of the size of its files: what
+		// has just started and may be idle for long need not hold on to it.
+		debug.FreeOSMemory()
+	}
+	return nil
 }
 
 func (l *Embedded) journalDir() string { return l.fs.PathJoin(l.dir, journalDirName) }
