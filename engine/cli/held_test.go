@@ -324,7 +324,31 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestRunWhileIngesting: an ingest that waits for more input holds the directory.
+func TestRunWhileIngesting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	in, feed := io.Pipe()
+	done := make(chan int)
+	var errs lockedBuffer
+	go func() {
+		done <- run(t.Context(), []string{"ingest", "-", "--topic", "lines", "--format", "json", "--data", dir},
+			streams{in: in, out: io.Discard, err: &errs}, testJobs())
+	}()
+	if _, err := io.WriteString(feed, "{\"a\":1}\n"); err != nil { // it is reading: the directory is held
+		t.Fatal(err)
+	}
+	h := &holder{t: t, dir: dir}
+	h.ask(1, "run shout", "", `held by "grete ingest --topic lines"`, "wait until it has ended")
+	feed.Close()
+	if code := <-done; code != 0 || !strings.Contains(errs.String(), "1 records into lines") {
+		t.Errorf("ingest ended with %d: %s", code, errs.String())
+	}
+}
+
 func TestVersionAndCompletion(t *testing.T) {
+	if code, out, _ := runCommand(t.Context(), "", "__complete", "run", ""); code != 0 || !strings.Contains(out, "count\nlatest\nshout\n") {
+		t.Errorf("completion of jobs: got %d %s", code, out)
+	}
 	code, out, errs := runCommand(t.Context(), "", "version", "--output", "json")
 	var v struct{ Version, Go string }
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 || v.Go == "" {

@@ -190,6 +190,14 @@ func (a *app) prepare(cmd *cobra.Command) {
 		a.mistake("%v", err)
 		return a.checkUsage()
 	})
+	if strings.HasSuffix(cmd.Use, " JOB") {
+		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.jobNames(), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
 	if cmd.Args == nil {
 		cmd.Args = cobra.ArbitraryArgs // checked by the command, so that its words are ours
 	}

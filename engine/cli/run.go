@@ -69,6 +69,9 @@ func (a *app) holdForJob(ctx context.Context, job string) (*dataDir, error) {
 	defer d.Close()
 	h := d.holder
 	advice := fmt.Sprintf("a job runs in the process that holds the directory: end that one first (kill %d), or use another --data", h.PID)
+	if strings.HasPrefix(h.Command, "ingest ") {
+		advice = "wait until it has ended, then run the job; or start the job first and ingest while it runs"
+	}
 	if h.runs(job) {
 		advice = fmt.Sprintf("it runs job %q already: ask it with \"grete query %s\", see http://%s/v1/jobs/%s, or end it first (kill %d)", job, job, h.Addresses[0], job, h.PID)
 	}
