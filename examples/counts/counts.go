@@ -77,7 +77,7 @@ func parseKey(text string) (field string, key func(string) string, err error) {
 // Path returns a request target or URL up to its first '?', without scheme and
 // host.
 func Path(url string) string {
-	if _, rest, ok := strings.Cut(url, "://"); ok && !strings.HasPrefix(url, "/") {
+	if rest, ok := afterScheme(url); ok {
 		i := strings.IndexAny(rest, "/?")
 		if i < 0 || rest[i] == '?' {
 			return "/"
@@ -91,7 +91,7 @@ func Path(url string) string {
 // Host returns the host of a URL in lower case, without port and user; what has
 // none gives "".
 func Host(url string) string {
-	_, rest, ok := strings.Cut(url, "://")
+	rest, ok := afterScheme(url)
 	if !ok {
 		return ""
 	}
@@ -103,4 +103,10 @@ func Host(url string) string {
 		rest = rest[:i]
 	}
 	return strings.ToLower(rest)
+}
+
+// afterScheme returns what follows "scheme://".
+func afterScheme(url string) (rest string, ok bool) {
+	scheme, rest, ok := strings.Cut(url, "://")
+	return rest, ok && !strings.ContainsAny(scheme, "/?#")
 }
