@@ -47,7 +47,7 @@ var layers = map[string][]string{
 var exampleLayer = []string{"jobs", "operators", "state/codec", "engine/cli", "examples/*"}
 
 // testOnly are the packages made for tests: any test may import them.
-var testOnly = []string{"log/logtest", "engine/jobtest", "engine/sim", "state/codec", "operators", "jobs", "engine", "examples", "examples/*"}
+var testOnly = []string{"log", "log/logtest", "engine/jobtest", "engine/sim", "state/codec", "operators", "jobs", "engine", "examples", "examples/*"}
 
 // only lists packages of others that one place alone may import, and why.
 var only = map[string]struct {
