@@ -611,6 +611,7 @@ func (c *Cache[V]) allot() uint32 {
 		c.chunks = append(c.chunks, make([]entry[V], chunkLen))
 	case last == len(c.chunks):
 		slab := make([]entry[V], slabChunks*chunkLen)
+		adviseHuge(slab)
 		for ; len(slab) > 0; slab = slab[chunkLen:] {
 			c.chunks = append(c.chunks, slab[:chunkLen:chunkLen])
 		}
@@ -658,6 +659,7 @@ func (c *Cache[V]) resize(size int) {
 		panic(fmt.Sprintf("state: cache of store %q has %d entries", c.store.spec.Name, c.used))
 	}
 	c.slots = make([]uint32, size)
+	adviseHuge(c.slots)
 	c.slotMask = uint32(size - 1)
 	c.used = 0
 	for n := range c.count {
