@@ -15,6 +15,10 @@ const GenerationHeader = "grete.generation"
 // filled, the one whose commit is under way, and the one frozen last.
 const builderSets = 3
 
+// outputBatchBytes is where a batch of results is closed: while it is still in
+// the processor's cache, since the checksum reads all of it again.
+const outputBatchBytes = 128 << 10
+
 // output collects the encoded records of one output topic.
 type output struct {
 	sets    [builderSets][]*log.Builder // by partition; nil until used
@@ -58,7 +62,7 @@ func (o *output) put(t int64, key, value []byte, headers []log.Header) {
 	}
 	b := set[p]
 	if b == nil {
-		b = &log.Builder{}
+		b = &log.Builder{MaxBatchBytes: outputBatchBytes}
 		set[p] = b
 	}
 	if o.stamp != nil {
