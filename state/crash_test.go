@@ -19,7 +19,7 @@ import (
 // a flush, an ingest, a compaction, a restore. Afterwards the stores equal what
 // has been committed, with the commit under way either whole or absent.
 func TestPowerCut(t *testing.T) {
-	seeds := 40
+	seeds := 25
 	if testing.Short() {
 		seeds = 5
 	}
