@@ -78,6 +78,7 @@ func (m *cacheModel) open(fresh bool) {
 	d, err := Open(m.t.Context(), m.log, m.spec, Options{FS: m.fs, FlushBytes: 2000})
 	m.no(err)
 	m.db, m.frozen = d, nil
+	d.pendingMin = rapid.SampledFrom([]int{0, 100, 1 << 20}).Draw(m.t, "pendingMin")
 	m.cache = NewCache[int64](d.Store("s"), m.prefix, codec.Int64, fresh)
 }
 

@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/gretestream/grete/log"
 )
@@ -15,6 +17,8 @@ type Changes struct {
 	stages []*stage // as DB.stores
 	writes []log.Write
 	size   int
+	meta   []byte       // of Apply, while the changes are pending
+	views  atomic.Int32 // that read the changes while they are pending
 }
 
 // Writes returns the changelog records of the interval, at most one entry per
@@ -52,8 +56,10 @@ type stage struct {
 	builder log.Builder
 	list    []change
 
-	// The rest is made when it is asked for, and covers list[:n] each.
-	order  []uint32 // by key, last change of each
+	// The rest is made when it is asked for, and covers list[:n] each. Views share
+	// the order of pending stages.
+	mu     sync.Mutex // guards order, orderN
+	order  []uint32   // by key, last change of each
 	orderN int
 	index  keyIndex
 }
@@ -104,12 +110,14 @@ func (c *change) valueIn(raw []byte) []byte {
 }
 
 // sorted returns the list ordered by key, only the last change of each.
-func (g *stage) sorted() []uint32 {
+func (g *stage) sorted(s *sorter) []uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.orderN != len(g.list) {
 		// A scan that is under way goes on with the old order, so that is not
 		// overwritten.
 		raw := g.builder.Raw()
-		g.order = g.store.db.sorter.sort(make([]uint32, 0, len(g.list)), len(g.list),
+		g.order = s.sort(make([]uint32, 0, len(g.list)), len(g.list),
 			func(i uint32) []byte { return g.list[i].keyIn(raw) })
 		g.orderN = len(g.list)
 	}
@@ -136,6 +144,16 @@ func (g *stage) reset() {
 	g.list = g.list[:0]
 	g.order, g.orderN = nil, 0
 	g.index.reset()
+}
+
+// search returns the latest change of a key by way of the order. Unlike find it
+// may be called by several goroutines, of a stage that no longer changes.
+func (g *stage) search(s *sorter, key []byte) (value []byte, ok bool) {
+	r := g.runOf(s, key, nil)
+	if !r.valid() || !bytes.Equal(r.key(), key) {
+		return nil, false
+	}
+	return r.value(), true
 }
 
 // keyIndex finds changes by key: open addressing, linear probing. It is filled
@@ -197,8 +215,8 @@ type run struct {
 }
 
 // runOf is what a stage holds of lo <= key < hi.
-func (g *stage) runOf(lo, hi []byte) run {
-	r := run{raw: g.builder.Raw(), list: g.list, order: g.sorted()}
+func (g *stage) runOf(s *sorter, lo, hi []byte) run {
+	r := run{raw: g.builder.Raw(), list: g.list, order: g.sorted(s)}
 	search := func(bound []byte) int {
 		i, _ := slices.BinarySearchFunc(r.order, bound, func(i uint32, b []byte) int {
 			return bytes.Compare(r.list[i].keyIn(r.raw), b)

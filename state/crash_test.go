@@ -89,6 +89,7 @@ func (n *node) run() (err error) {
 	defer d.Close()
 
 	n.opens++
+	d.pendingMin = n.rnd.IntN(20 << 10)
 	s := d.Store("s")
 	got, err := counts(s)
 	if err != nil {

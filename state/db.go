@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/cockroachdb/pebble"
 	"github.com/cockroachdb/pebble/sstable"
@@ -53,6 +52,11 @@ type DB struct {
 	stores       []*Store // by id
 	sorter       sorter
 
+	pending      []*Changes // applied, not yet in Pebble; oldest first; changed under mu
+	pendingBytes int64      // of changelog
+	pendingMin   int        // the constant, but for tests
+	free         []*Changes // to be used again
+
 	cur, frozen, spare        *Changes // at most one of frozen and spare is nil
 	frozenCount, appliedCount uint64
 	sinceFlush                int64 // bytes of changelog
@@ -93,7 +97,7 @@ func (d *DB) setStores() {
 	slices.SortFunc(d.stores, func(a, b *Store) int { return cmp.Compare(a.spec.ID, b.spec.ID) })
 	d.cur, d.spare = d.newChanges(), d.newChanges()
 	for i, s := range d.stores {
-		s.cur = d.cur.stages[i]
+		s.at, s.cur = i, d.cur.stages[i]
 	}
 }
 
@@ -122,10 +126,12 @@ func (d *DB) Freeze() *Changes {
 	return d.frozen
 }
 
-// Apply makes a durable interval visible: it writes the changes into Pebble in
-// one batch with their positions. offsets are what log.Commit returned for
-// c.Writes, in order. meta, the task's encoded checkpoint, is stored in the same
-// batch so that a View can say up to where it is true.
+// Apply makes a durable interval visible. Changes go into Pebble together with
+// the positions they stand for, at once or, if there are many, later together
+// with those of other intervals. offsets are what log.Commit returned for
+// c.Writes, in order. meta, the task's encoded checkpoint, is kept with the
+// changes so that a View can say up to where it is true. After an error the DB
+// can only be closed.
 func (d *DB) Apply(c *Changes, offsets []log.Offset, meta []byte) error {
 	if c != d.frozen {
 		panic("state: apply of changes that are not the frozen ones")
@@ -136,38 +142,115 @@ func (d *DB) Apply(c *Changes, offsets []log.Offset, meta []byte) error {
 	if err := d.failure.get(); err != nil {
 		return fmt.Errorf("apply to %s: %w", d.spec.Dir, err)
 	}
-	if err := d.write(c, offsets, meta); err != nil {
-		return fmt.Errorf("apply to %s: %w", d.spec.Dir, err)
-	}
+	d.advance(c, offsets)
+	c.meta = append(c.meta[:0], meta...)
 	for _, s := range d.stores {
 		s.frozen = nil
 	}
+	d.frozen = nil
 	d.appliedCount++
-	d.counters.changeBytes.Inc(int64(c.size))
 	d.sinceFlush += int64(c.size)
-	c.reset()
-	d.frozen, d.spare = nil, c
+	if err := d.keep(c); err != nil {
+		return fmt.Errorf("apply to %s: %w", d.spec.Dir, err)
+	}
 	return d.maybeFlush()
 }
 
-// write puts an interval, its positions and the meta record into Pebble.
-func (d *DB) write(c *Changes, offsets []log.Offset, meta []byte) error {
+// advance moves the positions over an interval.
+func (d *DB) advance(c *Changes, offsets []log.Offset) {
 	now := log.TimestampOf(d.opts.Now())
-	next, n := 0, 0
+	next := 0
 	for _, g := range c.stages {
 		if len(g.list) > 0 {
 			g.store.pos.offset = offsets[next] + log.Offset(g.builder.Len())
 			next++
-			n += len(g.list)
+			d.counters.changes.Inc(int64(len(g.list)))
 		}
 		// The task is the only writer of its changelogs, so each store stands at
 		// the end of its own, changed or not.
 		g.store.pos.at = now
 	}
-	d.counters.changes.Inc(int64(n))
-	return d.update(n, c.size+len(meta), func(w changeWriter) error {
-		for _, g := range c.stages {
-			if err := g.writeTo(w); err != nil {
+	d.counters.changeBytes.Inc(int64(c.size))
+}
+
+const (
+	// pendingMin is from how many bytes of changelog on an interval is kept until
+	// there are more of them. Pebble takes a few changes as well at once.
+	pendingMin = 64 << 10
+	// maxPending is how many intervals may be pending: a View has to look into
+	// all of them.
+	maxPending = 16
+)
+
+// keep makes an applied interval visible: by writing it into Pebble, or by adding
+// it to the pending ones, which are written together. Then each key is written
+// once, however many of them changed it, and Pebble gets few big tables.
+func (d *DB) keep(c *Changes) error {
+	if len(d.pending) == 0 && c.size < d.pendingMin {
+		if err := d.write([]*Changes{c}); err != nil {
+			return err
+		}
+		c.reset()
+		d.spare = c
+		return nil
+	}
+	d.mu.Lock()
+	d.pending = append(slices.Clip(d.pending), c) // Views hold the old slice
+	d.mu.Unlock()
+	d.pendingBytes += int64(c.size)
+	if n := len(d.free); n > 0 {
+		d.spare, d.free = d.free[n-1], d.free[:n-1]
+	} else {
+		d.spare = d.newChanges()
+	}
+	if d.pendingBytes >= d.opts.MemTableBytes || len(d.pending) == maxPending {
+		return d.writePending()
+	}
+	return nil
+}
+
+// writePending writes the pending intervals into Pebble.
+func (d *DB) writePending() error {
+	if len(d.pending) == 0 {
+		return nil
+	}
+	if err := d.write(d.pending); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	written := d.pending
+	d.pending = nil
+	d.mu.Unlock()
+	d.pendingBytes = 0
+	for _, c := range written {
+		if c.views.Load() == 0 && len(d.free) < maxPending {
+			c.reset()
+			d.free = append(d.free, c)
+		}
+	}
+	return nil
+}
+
+// write puts applied intervals, oldest first, with the present positions and the
+// meta record of the last into Pebble, as one step.
+func (d *DB) write(intervals []*Changes) error {
+	last := intervals[len(intervals)-1]
+	merged := make([]merge, len(d.stores))
+	n, size := 0, 0
+	for i := range d.stores {
+		m := &merged[i]
+		for _, c := range intervals {
+			m.add(c.stages[i])
+		}
+		m.sort(&d.sorter)
+		n += len(m.order)
+	}
+	for _, c := range intervals {
+		size += c.size
+	}
+	return d.update(n, size+len(last.meta), func(w changeWriter) error {
+		for i, s := range d.stores {
+			if err := merged[i].writeTo(w, s); err != nil {
 				return err
 			}
 		}
@@ -176,36 +259,8 @@ func (d *DB) write(c *Changes, offsets []log.Offset, meta []byte) error {
 				return err
 			}
 		}
-		return w.Set(metaKey, meta)
+		return w.Set(metaKey, last.meta)
 	})
-}
-
-// writeTo writes the changes in key order.
-func (g *stage) writeTo(w changeWriter) error {
-	if len(g.list) == 0 {
-		return nil
-	}
-	raw, key, order := g.builder.Raw(), g.store.keyBuf, g.sorted()
-	for k, i := range order {
-		// In key order the changes lie all over memory.
-		if ahead := k + 2*prefetchAhead; ahead < len(order) {
-			prefetch(unsafe.Pointer(&g.list[order[ahead]]))
-			prefetch(unsafe.Pointer(&raw[g.list[order[k+prefetchAhead]].key]))
-		}
-		ch := &g.list[i]
-		key = append(append(key[:0], g.store.prefix...), ch.keyIn(raw)...)
-		var err error
-		if ch.valueLen < 0 {
-			err = w.Delete(key)
-		} else {
-			err = w.Set(key, ch.valueIn(raw))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	g.store.keyBuf = key
-	return nil
 }
 
 func (d *DB) writePosition(w changeWriter, s *Store) error {
@@ -219,6 +274,9 @@ func (d *DB) maybeFlush() error {
 	if d.sinceFlush < d.opts.FlushBytes && now.Sub(d.lastFlush) < d.opts.FlushEvery {
 		return nil
 	}
+	if err := d.writePending(); err != nil {
+		return fmt.Errorf("write to %s: %w", d.spec.Dir, err)
+	}
 	d.sinceFlush, d.lastFlush = 0, now
 	d.counters.flushes.Inc(1)
 	if err := d.guard(func() error { _, err := d.pebble.AsyncFlush(); return err }); err != nil {
@@ -230,6 +288,9 @@ func (d *DB) maybeFlush() error {
 // SetMeta replaces what View.Meta returns, without an interval: after Open, when
 // the task has read its checkpoint.
 func (d *DB) SetMeta(meta []byte) error {
+	if err := d.writePending(); err != nil {
+		return fmt.Errorf("set meta of %s: %w", d.spec.Dir, err)
+	}
 	if err := d.update(1, len(meta), func(w changeWriter) error { return w.Set(metaKey, meta) }); err != nil {
 		return fmt.Errorf("set meta of %s: %w", d.spec.Dir, err)
 	}
@@ -267,7 +328,7 @@ func (d *DB) Close() error {
 
 	var errs []error
 	if d.failure.get() == nil {
-		errs = append(errs, d.flush())
+		errs = append(errs, d.writePending(), d.flush())
 	}
 	errs = append(errs, d.closePebble())
 	d.releaseCache()

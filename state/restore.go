@@ -17,7 +17,7 @@ func Open(ctx context.Context, l log.Log, spec Spec, opts Options) (*DB, error) 
 	if err := errors.Join(opts.Validate(), spec.Validate()); err != nil {
 		return nil, fmt.Errorf("open state %s: %w", spec.Dir, err)
 	}
-	d := &DB{opts: opts, spec: spec, logger: opts.Logger, counters: newCounters(opts.Metrics), lastFlush: opts.Now()}
+	d := &DB{opts: opts, spec: spec, logger: opts.Logger, counters: newCounters(opts.Metrics), lastFlush: opts.Now(), pendingMin: pendingMin}
 	d.idle.L = &d.mu
 	d.setStores()
 	if d.blockCache = opts.BlockCache; d.blockCache == nil {

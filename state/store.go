@@ -19,6 +19,7 @@ const MaxKeyBytes = 1<<24 - 1
 // and over uses a Cache.
 type Store struct {
 	db     *DB
+	at     int // in DB.stores
 	spec   StoreSpec
 	prefix []byte // store id
 	end    []byte // first Pebble key behind the store
@@ -56,6 +57,11 @@ func (s *Store) Get(key []byte) (value []byte, ok bool, err error) {
 			return v, v != nil, nil
 		}
 	}
+	for i := len(s.db.pending) - 1; i >= 0; i-- {
+		if v, ok := s.db.pending[i].stages[s.at].find(key); ok {
+			return v, v != nil, nil
+		}
+	}
 	s.keyBuf = append(append(s.keyBuf[:0], s.prefix...), key...)
 	v, ok, err := getCopy(s.db.pebble, s.keyBuf, s.valueBuf[:0])
 	if err != nil {
@@ -90,22 +96,38 @@ func (s *Store) Scan(lo, hi []byte, f func(key, value []byte) bool) error {
 	if hi != nil && bytes.Compare(lo, hi) >= 0 {
 		return nil
 	}
-	var runs [2]run // newer first
-	n := 0
+	var few [4]run
+	runs := few[:0]
 	for _, g := range [...]*stage{s.cur, s.frozen} {
-		if g == nil || len(g.list) == 0 {
-			continue
-		}
-		if r := g.runOf(lo, hi); r.valid() {
-			runs[n] = r
-			n++
+		if g != nil {
+			runs = g.appendRun(runs, &s.db.sorter, lo, hi)
 		}
 	}
-	err := scan(s.db.pebble, s.prefix, s.end, lo, hi, runs[:n], f)
+	runs = s.appendPending(runs, s.db.pending, &s.db.sorter, lo, hi)
+	err := scan(s.db.pebble, s.prefix, s.end, lo, hi, runs, f)
 	if err != nil {
 		return fmt.Errorf("scan store %q: %w", s.spec.Name, s.db.readError(err))
 	}
 	return nil
+}
+
+// appendPending appends what pending intervals hold of the store, newer first.
+func (s *Store) appendPending(runs []run, pending []*Changes, by *sorter, lo, hi []byte) []run {
+	for i := len(pending) - 1; i >= 0; i-- {
+		runs = pending[i].stages[s.at].appendRun(runs, by, lo, hi)
+	}
+	return runs
+}
+
+// appendRun appends what the stage holds of lo <= key < hi, if anything.
+func (g *stage) appendRun(runs []run, by *sorter, lo, hi []byte) []run {
+	if len(g.list) == 0 {
+		return runs
+	}
+	if r := g.runOf(by, lo, hi); r.valid() {
+		runs = append(runs, r)
+	}
+	return runs
 }
 
 // scan merges runs, newer ones first, with what Pebble has under a store's

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/cockroachdb/pebble"
@@ -11,9 +12,11 @@ import (
 // be closed: DB.Close waits for it, and Pebble keeps on its behalf what has
 // been overwritten since.
 type View struct {
-	db   *DB
-	snap *pebble.Snapshot // nil: closed
-	meta []byte
+	db      *DB
+	snap    *pebble.Snapshot // nil: closed
+	pending []*Changes       // newer than the snapshot, or in it already; oldest first
+	meta    []byte
+	sorter  sorter
 
 	keyBuf, valueBuf []byte // of Get
 }
@@ -25,16 +28,26 @@ func (d *DB) View() (*View, error) {
 	if d.closed {
 		return nil, fmt.Errorf("view of %s: %w", d.spec.Dir, ErrClosed)
 	}
-	v := &View{db: d, snap: d.pebble.NewSnapshot()}
-	meta, _, err := getCopy(v.snap, metaKey, nil)
-	if err != nil {
+	// While d.mu is held nothing becomes pending, and what is being written from
+	// there into Pebble stays: so both together are what has been applied.
+	v := &View{db: d, snap: d.pebble.NewSnapshot(), pending: d.pending}
+	if n := len(v.pending); n > 0 {
+		v.meta = bytes.Clone(v.pending[n-1].meta)
+	} else if err := v.readMeta(); err != nil {
 		_ = v.snap.Close() // only ever nil
 		return nil, fmt.Errorf("view of %s: %w", d.spec.Dir, err)
 	}
-	v.meta = meta
+	for _, c := range v.pending {
+		c.views.Add(1)
+	}
 	d.views++
 	d.counters.views.Inc(1)
 	return v, nil
+}
+
+func (v *View) readMeta() (err error) {
+	v.meta, _, err = getCopy(v.snap, metaKey, nil)
+	return err
 }
 
 // Get returns the value of a key; ok is false if there is none. The value is
@@ -43,6 +56,11 @@ func (v *View) Get(store string, key []byte) (value []byte, ok bool, err error) 
 	s, err := v.store(store)
 	if err != nil {
 		return nil, false, err
+	}
+	for i := len(v.pending) - 1; i >= 0; i-- {
+		if value, ok := v.pending[i].stages[s.at].search(&v.sorter, key); ok {
+			return value, value != nil, nil
+		}
 	}
 	v.keyBuf = append(append(v.keyBuf[:0], s.prefix...), key...)
 	value, ok, err = getCopy(v.snap, v.keyBuf, v.valueBuf[:0])
@@ -62,7 +80,11 @@ func (v *View) Scan(store string, lo, hi []byte, f func(key, value []byte) bool)
 	if err != nil {
 		return err
 	}
-	if err := scan(v.snap, s.prefix, s.end, lo, hi, nil, f); err != nil {
+	if hi != nil && bytes.Compare(lo, hi) >= 0 {
+		return nil
+	}
+	runs := s.appendPending(nil, v.pending, &v.sorter, lo, hi)
+	if err := scan(v.snap, s.prefix, s.end, lo, hi, runs, f); err != nil {
 		return fmt.Errorf("scan store %q: %w", store, v.db.readError(err))
 	}
 	return nil
@@ -79,6 +101,10 @@ func (v *View) Close() error {
 	}
 	err := v.snap.Close()
 	v.snap = nil
+	for _, c := range v.pending {
+		c.views.Add(-1)
+	}
+	v.pending = nil
 	v.db.counters.views.Dec(1)
 	v.db.mu.Lock()
 	defer v.db.mu.Unlock()

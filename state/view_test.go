@@ -14,6 +14,7 @@ func TestViewNeverSeesHalfAnInterval(t *testing.T) {
 	l := newFakeLog("a.changelog", "b.changelog")
 	d := open(t, l, testSpec("a", "b"), Options{FS: newMemFS(), MemTableBytes: 256 << 10})
 	defer mustClose(t, d)
+	d.pendingMin = 300 // the smallest interval has more
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -39,6 +40,9 @@ func TestViewNeverSeesHalfAnInterval(t *testing.T) {
 		n := 10
 		if i%7 == 0 {
 			n = 2000 // goes in as a table
+		}
+		if i > 30 {
+			d.pendingMin = 2000 // small ones go in at once, if nothing is pending
 		}
 		for k := range n {
 			d.Store("a").Put(fmt.Append(nil, k), value)
