@@ -243,6 +243,7 @@ func (c *Cache[V]) Load(max int64) error {
 	if c.complete {
 		return nil
 	}
+	var zero V
 	var failed error
 	full := false
 	n := 0
@@ -255,15 +256,15 @@ func (c *Cache[V]) Load(max int64) error {
 		if e, _ := c.find(key); e != nil {
 			return true // as it is in the Store, or changed since
 		}
-		var v V
-		if failed = c.decode(&v, key, b); failed != nil {
+		c.loaded = zero
+		if failed = c.decode(&c.loaded, key, b); failed != nil {
 			return false
 		}
 		e, _, err := c.insert(key)
 		if failed = err; err != nil {
 			return false
 		}
-		e.value = v
+		e.value, c.loaded = c.loaded, zero
 		return true
 	})
 	if failed != nil {
