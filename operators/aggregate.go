@@ -284,6 +284,7 @@ func (a *aggregator[K, V, A]) wantsEach() bool { return len(a.updates) > 0 || a.
 
 func (a *aggregator[K, V, A]) batch(b *Batch[K, V]) error {
 	a.in = b
+	a.warm(b)
 	a.run(b.Len())
 	if a.err != nil {
 		return a.err
@@ -297,6 +298,25 @@ func (a *aggregator[K, V, A]) batch(b *Batch[K, V]) error {
 		}
 	}
 	return nil
+}
+
+// warmCells is how many keys a slice has where its cells lie outside of the
+// processor's caches.
+const warmCells = 1 << 17
+
+// warm has the cells of a batch fetched before they are used: for all records at
+// once, where each alone would wait. Keys that would have to be encoded for it
+// are left out.
+func (a *aggregator[K, V, A]) warm(b *Batch[K, V]) {
+	cells := a.cur.cells
+	if cells == nil || !a.rawKey || cells.Len() < warmCells {
+		return
+	}
+	for i := range b.Times {
+		if r := b.origin(i); r != nil && b.Flags[i] == 0 {
+			cells.Warm(r.Key)
+		}
+	}
 }
 
 // each folds the records of the batch.
