@@ -327,7 +327,8 @@ type merging[A any] struct {
 	start int64
 	keys  []string
 	cells map[string]*cell[A]
-	at    int // the next key
+	at    int      // the next key
+	none  []string // keys that came too late for the window
 }
 
 // merge joins the slices of a window.
@@ -377,9 +378,7 @@ func (a *aggregator[K, V, A]) closeMerged(start int64, finish bool) (done bool, 
 			return false, err
 		}
 		if ok && have.flags&cellNone != 0 {
-			if err := cells.Delete([]byte(k)); err != nil {
-				return false, err
-			}
+			m.none = append(m.none, k)
 			continue
 		}
 		if ok && have.flags&cellFinal != 0 {
@@ -413,6 +412,13 @@ func (a *aggregator[K, V, A]) closeMerged(start int64, finish bool) (done bool, 
 	}
 	if err := a.flushFinals(); err != nil {
 		return false, err
+	}
+	// Not before: after a restart in the middle the window is merged again, and
+	// these must still be known not to be in it.
+	for _, k := range m.none {
+		if err := cells.Delete([]byte(k)); err != nil {
+			return false, err
+		}
 	}
 	c.merging = nil
 	if err := cells.Drain(); err != nil {

@@ -231,3 +231,29 @@ func lines(records []log.Record) (s []string) {
 	}
 	return s
 }
+
+// TestLateKeyStaysOutAfterRestart: a record that is late for a window that waits
+// for the next commit, and in time for others over the same slice, stays out of
+// the window also when the task restarts in the middle of its keys.
+func TestLateKeyStaysOutAfterRestart(t *testing.T) {
+	defer op.SmallCommits()()
+	w := op.Hopping{Size: 9 * ms, Every: ms, Offset: ms}
+	r := start(t, func(g *op.Graph) {
+		show(op.Count(op.Window(op.From(g, words), w), "counts").Final(), "finals")
+	})
+	records := []log.Record{
+		rec(-5, "a", "v"), rec(-1, "b", "v"), rec(-8, "a", "v"), rec(-5, "c", "v"), rec(9, "", "v"), rec(12, "c", "v"),
+		rec(10, "", "v"), rec(21, "b", "v"), rec(21, "d", "v"), rec(15, "a", "v"), rec(24, "", "v"), rec(25, "b", "v"),
+		rec(25, "d", "v"), rec(22, "c", "v"), rec(17, "d", "v"), rec(27, "b", "v"), rec(18, "", "v"),
+	}
+	for i, cut := range [][]log.Record{records[:14], records[14:16], records[16:]} {
+		r.must(r.flows[0].Process(0, cut))
+		r.commit(0)
+		if i == 2 {
+			r.restart()
+		}
+	}
+	r.settle()
+	r.finish()
+	r.wrote("finals", model(records, w, 9, 1, 0)...)
+}
