@@ -7,7 +7,7 @@ import "testing"
 // record: what a run of many records allocates beyond one of few.
 func TestCountAllocatesNothingPerRecord(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("short: takes seconds; make test runs it")
 	}
 	allocs := func(records int64) float64 {
 		t.Helper()

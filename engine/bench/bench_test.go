@@ -36,7 +36,7 @@ func small(t *testing.T) Options {
 // it has to.
 func TestAllWorkloads(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("short: takes seconds; make test runs it")
 	}
 	opts := small(t)
 	opts.Command = []string{os.Args[0]}
