@@ -22,6 +22,8 @@ var layers = map[string][]string{
 	"log/jsonscan": {},
 	"log/connect":  {"log", "log/jsonscan"},
 	"log/remote":   {"log"},
+	"log/kafka":    {"log"},
+	"log/cluster":  {"log"},
 
 	"state/codec": {"log/jsonscan"},
 	"state":       {"log", "state/codec"},
@@ -35,7 +37,7 @@ var layers = map[string][]string{
 	"engine/query":   {"log", "log/remote", "state", "state/codec", "operators", "jobs", "engine"},
 	"engine/web":     {"engine", "engine/query"},
 	"engine/bench":   {"log", "log/connect", "state", "state/codec", "operators", "jobs", "engine", "engine/query"},
-	"engine/cli": {"log", "log/connect", "log/remote", "state", "state/codec", "operators", "jobs", "engine", "engine/query",
+	"engine/cli": {"log", "log/connect", "log/remote", "log/kafka", "log/cluster", "state", "state/codec", "operators", "jobs", "engine", "engine/query",
 		"engine/web", "engine/bench", "engine/activity"},
 	"engine/activity": {"log", "log/connect", "state/codec"},
 
@@ -58,6 +60,7 @@ var only = map[string]struct {
 	"github.com/apache/arrow/go/v15":       {[]string{"engine/query"}, "Arrow is the form of answers, not of records in flight: 95 against 58 ns each"},
 	"github.com/cockroachdb/pebble":        {[]string{"state", "engine", "engine/bench"}, "go through state.DB"},
 	"github.com/cockroachdb/pebble/vfs":    {[]string{"log", "log/logtest", "state", "engine", "engine/cli"}, "go through log.FS"},
+	"github.com/twmb/franz-go/pkg/kgo":     {[]string{"log/cluster"}, "go through log.Log: a Kafka cluster is one of its kinds"},
 	"github.com/spf13/cobra":               {[]string{"engine/cli"}, "only the command line knows about the command line"},
 	"github.com/prometheus/client_golang/": {[]string{"engine", "engine/query", "engine/cli"}, "count in the go-metrics registry of Options; the engine exports it"},
 }

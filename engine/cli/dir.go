@@ -15,6 +15,7 @@ import (
 
 	"github.com/gretestream/grete/engine/query"
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/kafka"
 	"github.com/gretestream/grete/log/remote"
 )
 
@@ -25,6 +26,8 @@ const (
 	// holds without answering: most hold it for a moment only.
 	lockWait = 10 * time.Second
 	lockPoll = 25 * time.Millisecond
+
+	drainTimeout = 5 * time.Second // for Kafka requests under way when the process stops
 )
 
 // running is the content of running.json: how to reach the process that holds a
@@ -34,7 +37,8 @@ type running struct {
 	PID       int       `json:"pid"`
 	Command   string    `json:"command"` // such as "run pageviews"
 	Jobs      []string  `json:"jobs,omitempty"`
-	Addresses []string  `json:"addresses"` // host:port of the HTTP server
+	Addresses []string  `json:"addresses"`       // host:port of the HTTP server
+	Kafka     string    `json:"kafka,omitempty"` // host:port of the Kafka listener
 	Token     string    `json:"token"`
 	Started   time.Time `json:"started"`
 }
@@ -90,6 +94,7 @@ type dataDir struct {
 	holder  *running         // nil: this process holds it
 	metrics metrics.Registry // of what runs in this process
 	server  *query.Server    // nil: not served
+	kafka   *kafka.Server    // nil: not served
 	token   string
 }
 
@@ -172,14 +177,33 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 		return err
 	}
 	d.server = server
+	if err := d.serveKafka(); err != nil {
+		return err
+	}
 	r := &running{
 		Version: runningVersion, PID: os.Getpid(), Command: command, Jobs: jobs,
 		Addresses: []string{server.Local()}, Token: d.token, Started: a.now().UTC(),
+	}
+	if d.kafka != nil {
+		r.Kafka = d.kafka.Local()
 	}
 	if err := r.write(d.path); err != nil {
 		return err
 	}
 	return nil
+}
+
+// serveKafka answers Kafka clients, if the command line says where.
+func (d *dataDir) serveKafka() (err error) {
+	l, embedded := d.Log.(*log.Embedded)
+	if d.app.common.kafka == "" || !embedded {
+		return nil
+	}
+	d.kafka, err = kafka.Listen(kafka.Options{
+		Log: l, Addr: d.app.common.kafka, Insecure: d.app.common.insecure,
+		Logger: d.app.logger, Metrics: d.metrics,
+	})
+	return err
 }
 
 // defaultHTTP is where HTTP is served unless told otherwise or taken.
@@ -194,11 +218,21 @@ func (d *dataDir) Close() error {
 		if err := os.Remove(filepath.Join(d.path, runningFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		errs = append(errs, d.server.Close())
+		errs = append(errs, d.stopKafka(), d.server.Close())
 		d.server = nil
 	}
 	errs = append(errs, d.Log.Close())
 	return errors.Join(errs...)
+}
+
+// stopKafka lets Kafka clients have the answers that they wait for.
+func (d *dataDir) stopKafka() error {
+	if d.kafka == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	return d.kafka.Shutdown(ctx)
 }
 
 // closing closes d and keeps the first error of a command.

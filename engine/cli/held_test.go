@@ -178,7 +178,7 @@ func TestServe(t *testing.T) {
 	if code, _, errs := runCommand(t.Context(), "", "run", "latest", "--until-end", "--data", dir); code != 0 {
 		t.Fatal(errs)
 	}
-	h := hold(t, dir, "serve", "--http", "127.0.0.1:0")
+	h := hold(t, dir, "serve", "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0")
 	h.ask(0, "produce lines", "a\tone\n", "Produced 1")
 	h.ask(0, "consume lines", "", "one")
 	h.ask(1, "run shout", "", `is held by "grete serve"`)

@@ -68,6 +68,7 @@ type commonFlags struct {
 	log      string
 	memory   int64 // bytes
 	http     string
+	kafka    string // Kafka listener of a process that serves; empty: none
 	insecure bool
 	sync     syncFlag
 	verbose  bool
@@ -165,7 +166,8 @@ func (a *app) root() *cobra.Command {
 	a.common.memory = defaultMemory
 	f.Var(flagOf(a, "memory", &a.common.memory, parseBytes, formatBytes), "memory", "memory to use, in `bytes` or with a unit")
 	f.StringVar(&a.common.http, "http", "", "`address` to serve HTTP at; default 127.0.0.1:8090, or a free port if that is taken")
-	a.boolVar(f, &a.common.insecure, "insecure", "allow --http addresses that other machines can reach")
+	f.StringVar(&a.common.kafka, "kafka", "", "`address` to serve the Kafka protocol at; serve has 127.0.0.1:9092 unless told")
+	a.boolVar(f, &a.common.insecure, "insecure", "allow --http and --kafka addresses that other machines can reach")
 	f.Var(flagOf(a, "sync", &a.common.sync, parseSync, syncFlag.String), "sync", "when an append is acknowledged: `group` (synced), interval=1s or none")
 	a.boolVar(f, &a.common.verbose, "verbose", "tell more of what happens")
 	a.common.output = "table"

@@ -17,7 +17,7 @@ func TestSignals(t *testing.T) {
 	grete := buildGrete(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		for _, args := range [][]string{{"run", "pageviews"}, {"serve"}, {"demo", "--rate", "100"}} {
+		for _, args := range [][]string{{"run", "pageviews"}, {"serve", "--kafka", "127.0.0.1:0"}, {"demo", "--rate", "100"}} {
 			name := strings.Join(args, " ") + " " + sig.String()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			cmd := exec.CommandContext(ctx, grete, append(args, "--data", dir, "--http", "127.0.0.1:0")...)

@@ -7,15 +7,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// defaultKafka is where serve answers Kafka clients unless told otherwise.
+const defaultKafka = "127.0.0.1:9092"
+
 func (a *app) serveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "serve", Short: "Hold the data directory and serve it over HTTP, without a job",
-		Long: `Hold the data directory and serve it over HTTP until interrupted. Other commands
-on the same directory talk to this process.`,
+		Use: "serve", Short: "Serve the data directory to Kafka clients and over HTTP, without a job",
+		Long: `Hold the data directory and serve it to Kafka clients (--kafka) and over HTTP
+(--http) until interrupted. Other commands on the same directory talk to this
+process.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args)
 			if err := a.checkUsage(); err != nil {
 				return err
+			}
+			if a.common.kafka == "" {
+				a.common.kafka = defaultKafka
 			}
 			d, err := a.ownData(cmd.Context(), "one process at a time can serve it")
 			if err != nil {
@@ -25,7 +32,7 @@ on the same directory talk to this process.`,
 			if err := d.serve("serve"); err != nil {
 				return err
 			}
-			a.notef("Serving %s at http://%s. Stop with Ctrl-C.", d.path, d.server.Addr())
+			a.notef("Serving %s at kafka://%s and http://%s. Stop with Ctrl-C.", d.path, d.kafka.Addr(), d.server.Addr())
 			<-cmd.Context().Done()
 			return nil
 		},

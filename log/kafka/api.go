@@ -1,0 +1,53 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// api is one request kind of the protocol: the versions that are served, and by
+// whom.
+type api struct {
+	key      kmsg.Key
+	min, max int16 // versions that are served
+	// listsZero makes ApiVersions tell 0 as the lowest version: librdkafka takes
+	// a Produce without version 0 for one that cannot compress (KAFKA-18659).
+	listsZero bool
+	open      bool // allowed before authentication
+
+	// handle answers a request. It may wait until ctx ends. A nil answer sends
+	// nothing (Produce with acks=0); an error ends the connection.
+	handle func(s *Server, ctx context.Context, r *request) (kmsg.Response, error)
+
+	// begin, if set, starts a request ahead of its turn and returns what finishes
+	// it: see the package's page. The frame stays the request's until then.
+	begin func(s *Server, r *request) (finish func(ctx context.Context) (kmsg.Response, error))
+}
+
+// request is one request on its way. All it points to is valid until it has been
+// answered.
+type request struct {
+	*api
+	conn        *conn
+	version     int16
+	correlation int32
+	clientID    string
+	unsupported bool         // of ApiVersions: the version asked for is not known
+	body        kmsg.Request // aliases frame
+	frame       []byte
+	received    time.Time
+	finish      func(ctx context.Context) (kmsg.Response, error) // what begin returned
+}
+
+// newAPIs is the protocol's table, by key. A file each, named after key and API.
+func newAPIs() map[int16]*api {
+	table := map[int16]*api{}
+	for _, a := range []api{
+		apiVersionsAPI,
+	} {
+		table[int16(a.key)] = &a
+	}
+	return table
+}

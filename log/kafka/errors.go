@@ -1,0 +1,44 @@
+package kafka
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/gretestream/grete/log"
+)
+
+// codes are Kafka's error codes for the log's errors, the first that fits.
+var codes = []struct {
+	err  error
+	code *kerr.Error
+}{
+	{log.ErrUnknownTopic, kerr.UnknownTopicOrPartition},
+	{log.ErrUnknownPartition, kerr.UnknownTopicOrPartition},
+	{log.ErrTopicExists, kerr.TopicAlreadyExists},
+	{log.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
+	{log.ErrFenced, kerr.InvalidProducerEpoch},
+	{log.ErrTooLarge, kerr.MessageTooLarge},
+	{log.ErrInvalidBatch, kerr.CorruptMessage},
+	{log.ErrInvalidTopic, kerr.InvalidTopicException},
+	{log.ErrInvalidConfig, kerr.InvalidConfig},
+	// What the disk is to blame for: clients try again, as with a broker whose
+	// log directory went offline.
+	{log.ErrReadOnly, kerr.KafkaStorageError},
+	{log.ErrNoSpace, kerr.KafkaStorageError},
+	{log.ErrCorrupt, kerr.KafkaStorageError},
+	{log.ErrClosed, kerr.NotLeaderForPartition},
+}
+
+// code is Kafka's error code for an error of the log; 0 for none.
+func code(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code.Code
+		}
+	}
+	return kerr.UnknownServerError.Code
+}

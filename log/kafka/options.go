@@ -1,0 +1,140 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/rcrowley/go-metrics"
+
+	"github.com/gretestream/grete/log"
+)
+
+// Options of a Server. Only Log is needed.
+type Options struct {
+	// Log is what is served. It stays its owner's, who closes it after the server.
+	Log *log.Embedded
+
+	// Addr is host:port; port 0 takes a free one. "localhost" listens on both
+	// families. Default: 127.0.0.1:0.
+	Addr string
+	// Advertised is the host:port that clients are told to connect to. Default:
+	// the address by which the client has reached the server.
+	Advertised string
+	// Insecure allows an address that other machines can reach without
+	// authentication.
+	Insecure bool
+	// TLS, if set, encrypts all connections.
+	TLS *tls.Config
+
+	// NodeID is the broker id that clients are told. Default: 1.
+	NodeID int32
+	// DefaultPartitions is for topics that are created by being named. Default: 4.
+	DefaultPartitions int
+	// NoAutoCreate refuses to create topics by being named.
+	NoAutoCreate bool
+
+	// MaxRequestBytes bounds one request. Default: 100 MiB, as in Kafka.
+	MaxRequestBytes int
+	// MaxQueuedBytes bounds the requests of all connections that have been read
+	// and not answered, in bytes. Default: 256 MiB.
+	MaxQueuedBytes int64
+	// MaxInFlight bounds the requests of one connection that have been read and
+	// not answered. Default: 64.
+	MaxInFlight int
+	// MaxConnections bounds the connections. Default: 10,000.
+	MaxConnections int
+	// MaxIdle is how long a connection may stay silent. Default: 10 minutes.
+	MaxIdle time.Duration
+	// MaxWrite is how long a client may take to read one answer. Default: 30 s.
+	MaxWrite time.Duration
+	// RebalanceDelay is how long the first members of a new group wait for more.
+	// Default: 0; Kafka's is 3 s.
+	RebalanceDelay time.Duration
+
+	// Logger hears about connections and refusals. Default: none.
+	Logger hclog.Logger
+	// Metrics is where the server registers what it counts. Default: a registry
+	// of its own.
+	Metrics metrics.Registry
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// EnsureDefaults fills in every field that is zero and returns o.
+func (o *Options) EnsureDefaults() *Options {
+	setDefault(&o.Addr, "127.0.0.1:0")
+	setDefault(&o.NodeID, 1)
+	setDefault(&o.DefaultPartitions, 4)
+	setDefault(&o.MaxRequestBytes, 100<<20)
+	setDefault(&o.MaxQueuedBytes, 256<<20)
+	setDefault(&o.MaxInFlight, 64)
+	setDefault(&o.MaxConnections, 10_000)
+	setDefault(&o.MaxIdle, 10*time.Minute)
+	setDefault(&o.MaxWrite, 30*time.Second)
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Metrics == nil {
+		o.Metrics = metrics.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports all mistakes at once. Defaults are in place.
+func (o *Options) Validate() error {
+	var errs []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	want(o.Log != nil, "Log is nil, want the log to serve")
+	host, _, err := splitHostPort(o.Addr)
+	want(err == nil, "Kafka address %q: want HOST:PORT, such as 127.0.0.1:9092: %w", o.Addr, err)
+	if err == nil && !o.Insecure && !isLoopback(host) {
+		want(false, "Kafka address %q can be reached from other machines without authentication: use 127.0.0.1, or --insecure if the network is trusted", o.Addr)
+	}
+	if o.Advertised != "" {
+		_, _, err := splitHostPort(o.Advertised)
+		want(err == nil, "advertised address %q: want HOST:PORT: %w", o.Advertised, err)
+	}
+	want(o.NodeID >= 0, "NodeID is %d, want 0 or more", o.NodeID)
+	want(o.DefaultPartitions > 0, "DefaultPartitions is %d, want 1 or more", o.DefaultPartitions)
+	want(o.MaxRequestBytes >= 1<<10, "MaxRequestBytes is %d, want 1024 or more", o.MaxRequestBytes)
+	want(o.MaxQueuedBytes >= int64(o.MaxRequestBytes), "MaxQueuedBytes is %d, want at least MaxRequestBytes, which is %d", o.MaxQueuedBytes, o.MaxRequestBytes)
+	want(o.MaxInFlight > 0, "MaxInFlight is %d, want 1 or more", o.MaxInFlight)
+	want(o.MaxConnections > 0, "MaxConnections is %d, want 1 or more", o.MaxConnections)
+	want(o.MaxIdle > 0, "MaxIdle is %v, want more than 0", o.MaxIdle)
+	want(o.MaxWrite > 0, "MaxWrite is %v, want more than 0", o.MaxWrite)
+	want(o.RebalanceDelay >= 0, "RebalanceDelay is %v, want 0 or more", o.RebalanceDelay)
+	return errors.Join(errs...)
+}
+
+func splitHostPort(addr string) (host string, port int32, err error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	return host, int32(n), err
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

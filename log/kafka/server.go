@@ -1,0 +1,192 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/semaphore"
+)
+
+// Server serves a log. It is made by Listen and ends with Close or Shutdown.
+type Server struct {
+	opts   Options
+	logger hclog.Logger
+	m      counters
+	apis   map[int16]*api
+
+	listeners []net.Listener
+	queued    *semaphore.Weighted // bytes of requests, of Options.MaxQueuedBytes
+
+	ctx    context.Context // of all requests; ends with the server
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // all goroutines
+
+	stopping chan struct{} // closed when Shutdown begins: who waits answers now
+
+	mu    sync.Mutex // guards conns and the closing of stopping
+	conns map[*conn]struct{}
+}
+
+// Listen binds the address and answers from then on.
+func Listen(opts Options) (*Server, error) {
+	if err := opts.EnsureDefaults().Validate(); err != nil {
+		return nil, fmt.Errorf("serve Kafka: %w", err)
+	}
+	s := &Server{
+		opts: opts, logger: opts.Logger.Named("kafka"), apis: newAPIs(),
+		queued: semaphore.NewWeighted(opts.MaxQueuedBytes), conns: map[*conn]struct{}{},
+		stopping: make(chan struct{}),
+	}
+	s.m.register(opts.Metrics)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.bind(); err != nil {
+		s.cancel()
+		return nil, fmt.Errorf("serve Kafka: %w", err)
+	}
+	for _, l := range s.listeners {
+		s.wg.Go(func() { s.accept(l) })
+	}
+	return s, nil
+}
+
+// bind listens at the address; at "localhost", on both families, since clients
+// try ::1 first.
+func (s *Server) bind() error {
+	host, port, err := net.SplitHostPort(s.opts.Addr)
+	if err != nil {
+		return err
+	}
+	hosts := []string{host}
+	if host == "localhost" {
+		hosts = []string{"127.0.0.1", "::1"}
+	}
+	for _, h := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(h, port))
+		if err != nil && len(s.listeners) > 0 {
+			s.logger.Debug("not listening on the second family", "host", h, "err", err)
+			continue // there may be no IPv6
+		}
+		if err != nil {
+			return err
+		}
+		_, port, _ = net.SplitHostPort(l.Addr().String()) // the same, if 0 was asked for
+		s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listeners[0].Addr().String() }
+
+// Local is Addr as this machine reaches it.
+func (s *Server) Local() string {
+	host, port, err := net.SplitHostPort(s.Addr())
+	if err == nil && net.ParseIP(host).IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return s.Addr()
+}
+
+// accept takes connections until the listener is closed.
+func (s *Server) accept(l net.Listener) {
+	const pause = 50 * time.Millisecond // when the process has no descriptors left
+	for {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.m.acceptErrors.Inc(1)
+			s.logger.Warn("a connection was not accepted", "err", err)
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			continue
+		}
+		s.start(nc)
+	}
+}
+
+// start serves a connection, if there may be one more.
+func (s *Server) start(nc net.Conn) {
+	c := newConn(s, nc)
+	s.mu.Lock()
+	full := len(s.conns) >= s.opts.MaxConnections
+	refuse := full || s.isStopping()
+	if !refuse {
+		s.conns[c] = struct{}{}
+		s.m.connections.Update(int64(len(s.conns)))
+		s.wg.Go(c.serve)
+	}
+	s.mu.Unlock()
+	if refuse {
+		if full {
+			s.m.closed("too-many-connections")
+		}
+		_ = nc.Close()
+	}
+}
+
+// forget is told when a connection has ended.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.m.connections.Update(int64(len(s.conns)))
+	s.mu.Unlock()
+}
+
+// Shutdown takes no more connections or requests, answers what has been read,
+// and ends when that is done or ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.stop((*conn).drain)
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return s.Close()
+}
+
+// Close ends all connections, at once, and returns when nothing of the server
+// runs any more.
+func (s *Server) Close() error {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.cancel()
+	s.stop((*conn).close)
+	s.wg.Wait()
+	return nil
+}
+
+// stop tells all connections to end, and has no new ones begin.
+func (s *Server) stop(tell func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isStopping() {
+		close(s.stopping)
+	}
+	for c := range s.conns {
+		tell(c)
+	}
+}
+
+func (s *Server) isStopping() bool {
+	select {
+	case <-s.stopping:
+		return true
+	default:
+		return false
+	}
+}
