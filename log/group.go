@@ -17,10 +17,14 @@ type members struct {
 
 // member implements Member.
 type member struct {
-	l       *Embedded
-	group   string
-	topics  []string
-	tps     []TopicPartition
+	l      *Embedded
+	group  string
+	topics []string
+	// share is what the member shall have, tps what it has: its share without
+	// what another still works on.
+	share, tps []TopicPartition
+	// owes is what has left tps and was not released yet.
+	owes    map[TopicPartition]bool
 	changed chan struct{}
 }
 
@@ -39,7 +43,7 @@ func (l *Embedded) Join(ctx context.Context, spec GroupSpec) (Member, error) {
 			return nil, fmt.Errorf("join group %q: %w %q", spec.Group, ErrUnknownTopic, name)
 		}
 	}
-	m := &member{l: l, group: spec.Group, topics: slices.Clone(spec.Topics), changed: make(chan struct{})}
+	m := &member{l: l, group: spec.Group, topics: slices.Clone(spec.Topics), owes: map[TopicPartition]bool{}, changed: make(chan struct{})}
 	g := &l.members
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -59,6 +63,17 @@ func (m *member) Assignment() ([]TopicPartition, <-chan struct{}) {
 	m.l.members.mu.Lock()
 	defer m.l.members.mu.Unlock()
 	return slices.Clone(m.tps), m.changed
+}
+
+// Release implements Member.
+func (m *member) Release(tps ...TopicPartition) {
+	g := &m.l.members
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, tp := range tps {
+		delete(m.owes, tp)
+	}
+	g.handOverLocked(m.group)
 }
 
 // Close implements Member.
@@ -110,7 +125,7 @@ func (g *members) shareLocked(l *Embedded, group string) {
 	wants := make([][]string, len(list))
 	owned := make([][]TopicPartition, len(list))
 	for i, m := range list {
-		wants[i], owned[i] = m.topics, m.tps
+		wants[i], owned[i] = m.topics, m.share
 		for _, name := range m.topics {
 			if t := topics[name]; t != nil && !seen[name] {
 				seen[name] = true
@@ -121,7 +136,33 @@ func (g *members) shareLocked(l *Embedded, group string) {
 		}
 	}
 	for i, tps := range share(all, wants, owned) {
-		list[i].give(tps)
+		list[i].share = tps
+	}
+	g.handOverLocked(group)
+}
+
+// handOverLocked gives every member of a group its share as far as nobody else
+// works on it: first all are told what they lose.
+func (g *members) handOverLocked(group string) {
+	list := g.groups[group]
+	for _, m := range list {
+		for _, tp := range m.tps {
+			if !slices.Contains(m.share, tp) {
+				m.owes[tp] = true
+			}
+		}
+	}
+	for _, m := range list {
+		var tps []TopicPartition
+		for _, tp := range m.share {
+			if m.owes[tp] {
+				delete(m.owes, tp) // back before it was released
+			}
+			if !slices.ContainsFunc(list, func(o *member) bool { return o.owes[tp] }) {
+				tps = append(tps, tp)
+			}
+		}
+		m.give(tps)
 	}
 }
 

@@ -75,8 +75,15 @@ func TestJoin(t *testing.T) {
 	}
 	<-changed
 	t1, changed := m1.Assignment()
-	t2, _ := m2.Assignment()
-	if len(t1) != 2 || len(t2) != 2 {
+	t2, changed2 := m2.Assignment()
+	if len(t1) != 2 || len(t2) != 0 {
+		t.Errorf("got %v and %v, want nobody to have what was not released", t1, t2)
+	}
+	m1.Release(all[:3]...) // one is left to be released, if it was given up at all
+	m1.Release(all[3])
+	<-changed2
+	t2, _ = m2.Assignment()
+	if len(t2) != 2 || slices.Contains(t1, t2[0]) || slices.Contains(t1, t2[1]) {
 		t.Errorf("got %v and %v", t1, t2)
 	}
 	if err := m2.Close(); err != nil {
@@ -91,5 +98,43 @@ func TestJoin(t *testing.T) {
 	}
 	if got := fmt.Sprint(t1[0]); got != "a-0" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What a member works on is nobody else's until it is released, and comes back
+// to it if the other one leaves before; a member that is gone owes nothing.
+func TestJoinHandsOver(t *testing.T) {
+	ctx := context.Background()
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	mustCreate(t, l, "a", 2)
+	join := func() Member {
+		m, err := l.Join(ctx, GroupSpec{Group: "g", Topics: []string{"a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	count := func(m Member) int { tps, _ := m.Assignment(); return len(tps) }
+	m1 := join()
+	m2 := join()
+	if count(m1) != 1 || count(m2) != 0 {
+		t.Errorf("got %d and %d, want 1 and 0: the other one is still worked on", count(m1), count(m2))
+	}
+	if err := m2.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if count(m1) != 2 {
+		t.Errorf("got %d, want both back", count(m1))
+	}
+	m1.Release(TopicPartition{"a", 0}, TopicPartition{"a", 1}) // too late, or of what it has
+	if count(m1) != 2 {
+		t.Errorf("got %d, want both still", count(m1))
+	}
+	m3 := join()
+	if err := m1.Close(); err != nil { // without a word about what it owed
+		t.Fatal(err)
+	}
+	if count(m3) != 2 {
+		t.Errorf("got %d, want both", count(m3))
 	}
 }

@@ -82,6 +82,12 @@ type Commit struct {
 	// Group and Offsets are what was consumed to make this step.
 	Group   string
 	Offsets []GroupOffset
+
+	// AtLeastOnce gives up the step's being whole after a crash, where that
+	// saves something: all writes but the last are made durable first, in any
+	// order, and then the last one, which says how far the producer has come,
+	// with the offsets. A log to which a whole step costs nothing makes one.
+	AtLeastOnce bool
 }
 
 // Write is encoded record batches for one partition. Base offsets inside are
@@ -106,10 +112,20 @@ type GroupSpec struct {
 }
 
 // Member is one member of a group. Its partitions change while it lives.
+//
+// A partition that a member is to give up leaves its assignment first, and gets
+// into that of another once the member has said that it has let go of it
+// (Release), has been closed, or is taken for dead. So two members work on one
+// partition only where one of them was taken for dead and is not: fencing
+// (Log.Fence) keeps its work out.
 type Member interface {
 	// Assignment returns the partitions that are the member's now and a channel
 	// that is closed as soon as they change.
 	Assignment() (tps []TopicPartition, changed <-chan struct{})
+	// Release tells that the member no longer works on partitions that have left
+	// its assignment. Those that it holds, or never had, are left alone.
+	Release(tps ...TopicPartition)
+	// Close leaves the group and gives up all partitions at once.
 	io.Closer
 }
 
