@@ -141,6 +141,7 @@ type TopicSpec struct {
 	Name       string
 	Partitions int               // 0: the log's default
 	Configs    map[string]string // by Kafka's names; unknown names are refused
+	Internal   bool              // the log's or its server's own, hidden from users
 }
 
 // Topic describes a topic.
@@ -149,7 +150,7 @@ type Topic struct {
 	ID         TopicID
 	Partitions int
 	Configs    map[string]string // only what differs from the defaults
-	Internal   bool              // made by the log itself, such as the committed offsets
+	Internal   bool              // the log's or its server's own, such as the committed offsets
 }
 
 // Reader reads one partition in offset order, at its caller's pace. It is owned

@@ -174,9 +174,9 @@ func (l *Embedded) loadOffsets() error {
 	t, ok := (*l.topics.Load())[offsetsTopic]
 	if !ok {
 		var err error
-		t, err = l.createTopic(TopicSpec{Name: offsetsTopic, Partitions: 1, Configs: map[string]string{
+		t, err = l.createTopic(TopicSpec{Name: offsetsTopic, Internal: true, Partitions: 1, Configs: map[string]string{
 			"cleanup.policy": "compact", "segment.bytes": "16777216",
-		}}, true)
+		}})
 		if err != nil {
 			return fmt.Errorf("create %s: %w", offsetsTopic, err)
 		}

@@ -50,14 +50,14 @@ func (l *Embedded) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, erro
 	if err := ctx.Err(); err != nil {
 		return Topic{}, err
 	}
-	t, err := l.createTopic(spec, false)
+	t, err := l.createTopic(spec)
 	if err != nil {
 		return Topic{}, fmt.Errorf("create topic %q: %w", spec.Name, err)
 	}
 	return t.describe(), nil
 }
 
-func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
+func (l *Embedded) createTopic(spec TopicSpec) (*topic, error) {
 	if err := CheckTopicName(spec.Name); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (l *Embedded) createTopic(spec TopicSpec, internal bool) (*topic, error) {
 	if _, ok := (*l.topics.Load())[spec.Name]; ok {
 		return nil, ErrTopicExists
 	}
-	t, err := l.newTopic(spec.Name, newTopicID(), internal, spec.Partitions, spec.Configs)
+	t, err := l.newTopic(spec.Name, newTopicID(), spec.Internal, spec.Partitions, spec.Configs)
 	if err != nil {
 		return nil, err
 	}
