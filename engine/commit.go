@@ -221,7 +221,7 @@ func (l *life) cutGroupOffsets(iv *interval) {
 	for i := range l.inputs {
 		if in := &l.inputs[i]; !in.absent() && in.offset != l.groupOffsets[i] {
 			l.groupOffsets[i] = in.offset
-			iv.commit.Offsets = append(iv.commit.Offsets, log.GroupOffset{TopicPartition: in.tp, Offset: in.offset})
+			iv.commit.Offsets = append(iv.commit.Offsets, log.GroupOffset{TopicPartition: in.tp, Offset: in.offset, LeaderEpoch: -1})
 		}
 	}
 }

@@ -31,6 +31,7 @@ type group struct {
 	entries []*entry
 	done    chan struct{}
 	err     error
+	led     bool // a goroutine of the log sees to it (Produce without waiting)
 }
 
 // Append implements Log. It cannot be interrupted once the batches have been
@@ -174,14 +175,19 @@ func (l *Embedded) submit(en *entry, producer string, epoch Epoch) error {
 		l.mu.Unlock()
 		return err
 	}
+	g := l.enqueueLocked(en)
+	l.mu.Unlock()
+	return l.await(g)
+}
+
+// enqueueLocked puts an admitted entry into the group that is written next.
+func (l *Embedded) enqueueLocked(en *entry) *group {
 	if l.pending == nil {
 		l.pending = &group{done: make(chan struct{})}
 		l.tail = l.pending
 	}
-	g := l.pending
-	g.entries = append(g.entries, en)
-	l.mu.Unlock()
-	return l.await(g)
+	l.pending.entries = append(l.pending.entries, en)
+	return l.pending
 }
 
 func (l *Embedded) admitLocked(en *entry, producer string, epoch Epoch) error {

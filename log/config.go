@@ -24,6 +24,8 @@ type topicConfig struct {
 	maxMessageBytes int64
 	indexBytes      int64
 	appendTime      bool
+	beforeMaxMs     int64 // how far outside producers' timestamps may lie behind the clock
+	afterMaxMs      int64 // and ahead of it
 }
 
 // configDef is one config by Kafka's name. Those without a field are accepted,
@@ -53,8 +55,8 @@ var configDefs = []configDef{
 	intConfig("max.message.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.maxMessageBytes }),
 	{"message.downconversion.enable", oneOf("true", "false"), nil},
 	{"message.format.version", func(string) error { return nil }, nil},
-	intConfig("message.timestamp.after.max.ms", 0, math.MaxInt64, nil),
-	intConfig("message.timestamp.before.max.ms", 0, math.MaxInt64, nil),
+	intConfig("message.timestamp.after.max.ms", 0, math.MaxInt64, func(c *topicConfig) *int64 { return &c.afterMaxMs }),
+	intConfig("message.timestamp.before.max.ms", 0, math.MaxInt64, func(c *topicConfig) *int64 { return &c.beforeMaxMs }),
 	intConfig("message.timestamp.difference.max.ms", 0, math.MaxInt64, nil),
 	{"message.timestamp.type", oneOf("CreateTime", "LogAppendTime"), func(c *topicConfig, v string) { c.appendTime = v == "LogAppendTime" }},
 	{"min.cleanable.dirty.ratio", checkRatio, func(c *topicConfig, v string) { c.dirtyRatio, _ = strconv.ParseFloat(v, 64) }},
@@ -82,6 +84,8 @@ func defaultConfig(o *Options) topicConfig {
 		dirtyRatio:      0.5,
 		maxMessageBytes: 1<<20 + 12, // Kafka's default
 		indexBytes:      4096,
+		beforeMaxMs:     math.MaxInt64,
+		afterMaxMs:      time.Hour.Milliseconds(),
 	}
 }
 

@@ -39,6 +39,8 @@ type Embedded struct {
 	fences  map[string]Epoch // by producer
 	fenced  int64            // fences raised since Open: the low half of epochs
 
+	producerIDs int64 // given out since Open: the low half of producer ids
+
 	// token lies in the channel while no leader writes and syncs the journal.
 	token   chan struct{}
 	journal *journal // owned by who holds the token

@@ -159,7 +159,7 @@ func TestCommit(t *testing.T) {
 	b1.Append(1, nil, value(0))
 	b1.Append(1, nil, value(1))
 	c := &Commit{Producer: "task", Epoch: epoch, Writes: []Write{{TopicPartition{"a", 0}, b0.Bytes()}, {TopicPartition{"a", 1}, b1.Bytes()}},
-		Group: "g", Offsets: []GroupOffset{{TopicPartition{"a", 0}, 7, "note"}}}
+		Group: "g", Offsets: []GroupOffset{{TopicPartition: TopicPartition{"a", 0}, Offset: 7, LeaderEpoch: 3, Metadata: "note", CommitTime: 5}}}
 	offs, err := l.Commit(ctx, c)
 	if err != nil || len(offs) != 2 {
 		t.Fatal(offs, err)

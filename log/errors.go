@@ -23,6 +23,14 @@ var (
 	ErrInvalidBatch     = errors.New("invalid record batch")
 	ErrInvalidTopic     = errors.New("invalid topic name")
 	ErrInvalidConfig    = errors.New("invalid topic config")
+	// What a producer may be told, beside those above (Produce, Commit.Markers).
+	ErrInvalidRecord      = errors.New("invalid record")
+	ErrInvalidTimestamp   = errors.New("timestamp out of bounds")
+	ErrOutOfOrderSequence = errors.New("out of order sequence")
+	ErrDuplicateSequence  = errors.New("duplicate sequence")
+	ErrUnknownProducer    = errors.New("unknown producer")
+	ErrProducerFenced     = errors.New("producer is fenced by a newer epoch")
+	ErrInvalidTxnState    = errors.New("invalid transaction state")
 	// ErrCorrupt marks stored bytes that are not what was written.
 	ErrCorrupt = errors.New("corrupt")
 )

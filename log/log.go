@@ -79,6 +79,10 @@ type Commit struct {
 	// Writes holds at most one entry per partition.
 	Writes []Write
 
+	// Markers end Kafka transactions. Those of partitions that are no more are
+	// passed over: what they would mark is gone. Only an embedded log takes them.
+	Markers []Marker
+
 	// Group and Offsets are what was consumed to make this step.
 	Group   string
 	Offsets []GroupOffset
@@ -98,11 +102,24 @@ type Write struct {
 	Batches []byte
 }
 
+// Marker ends the transaction of a producer in one partition: a control batch
+// as Kafka writes it. In the partition of the internal topic of committed
+// offsets it decides about those that CommitTxnOffsets left pending.
+type Marker struct {
+	TopicPartition
+	ProducerID       int64
+	ProducerEpoch    int16
+	CoordinatorEpoch int32
+	Commit           bool // or else abort
+}
+
 // GroupOffset is the offset that a group reads next from a partition.
 type GroupOffset struct {
 	TopicPartition
-	Offset   Offset
-	Metadata string // free text of the committer, at most 4096 bytes
+	Offset      Offset
+	LeaderEpoch int32     // of the record before Offset; -1: not known
+	Metadata    string    // free text of the committer, at most 4096 bytes
+	CommitTime  Timestamp // 0 in a Commit: the time of the commit
 }
 
 // GroupSpec is how a member joins a group.
@@ -130,10 +147,11 @@ type Member interface {
 }
 
 // Bounds are the offsets of a partition that can be read.
-// Invariant: 0 <= Start <= End.
+// Invariant: 0 <= Start <= Stable <= End.
 type Bounds struct {
-	Start Offset // first record that is kept
-	End   Offset // exclusive: the high watermark, the end of what is durable and visible
+	Start  Offset // first record that is kept
+	Stable Offset // exclusive: the last stable offset, the first of the oldest open transaction; or End
+	End    Offset // exclusive: the high watermark, the end of what is durable and visible
 }
 
 // TopicSpec is what a new topic shall be.
@@ -155,9 +173,13 @@ type Topic struct {
 
 // Reader reads one partition in offset order, at its caller's pace. It is owned
 // by one goroutine.
+//
+// Unless it was opened Uncommitted, it returns nothing of a transaction before
+// that has ended, and nothing at all of one that was aborted: it stops at
+// Bounds.Stable.
 type Reader interface {
 	// Poll returns the next records without waiting, or none if the reader
-	// stands at the high watermark. The records and all they point to stop
+	// stands at the end of what it may read. The records and all they point to stop
 	// being valid at the next Poll, Next, Seek or Close. It returns
 	// ErrOffsetOutOfRange if the position lies outside of the bounds.
 	//
@@ -168,7 +190,8 @@ type Reader interface {
 	Next(ctx context.Context) ([]Record, error)
 	// Position is the offset of the next record to be returned.
 	Position() Offset
-	// End is the high watermark, as last seen.
+	// End is the end of what the reader may read, as last seen: Bounds.Stable,
+	// or Bounds.End if it was opened Uncommitted.
 	End() Offset
 	// Seek moves the position.
 	Seek(Offset) error
@@ -185,6 +208,9 @@ type ReaderOptions struct {
 	// when records may have become readable after a Poll that returned none, so
 	// that one goroutine can wait for many readers. Give it a buffer of one.
 	Wake chan<- struct{}
+	// Uncommitted reads up to the high watermark, aborted records and those of
+	// open transactions included.
+	Uncommitted bool
 }
 
 // SyncPolicy says what an acknowledgement means.

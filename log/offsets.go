@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -15,7 +16,7 @@ import (
 //
 //	key    2  version 1          value  2  version 3
 //	       2+ group                     8  offset
-//	       2+ topic                     4  leader epoch, -1
+//	       2+ topic                     4  leader epoch, -1: not known
 //	       4  partition                 2+ metadata
 //	                                    8  commit time
 //
@@ -65,9 +66,13 @@ func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []Gr
 		return errors.New("offsets without a group")
 	}
 	b.Reset()
+	offsets = slices.Clone(offsets) // memory goes on to hold them
 	var key, value []byte
 	for i := range offsets {
 		o := &offsets[i]
+		if o.CommitTime == 0 {
+			o.CommitTime = en.time
+		}
 		if len(o.Metadata) > maxOffsetMetadata {
 			return fmt.Errorf("%w: metadata of %d bytes with the offset of %s, want at most %d", ErrTooLarge, len(o.Metadata), o.TopicPartition, maxOffsetMetadata)
 		}
@@ -79,7 +84,7 @@ func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []Gr
 			b.Append(en.time, key, nil)
 			continue
 		}
-		value = appendOffsetValue(value[:0], o, en.time)
+		value = appendOffsetValue(value[:0], o)
 		b.Append(en.time, key, value)
 	}
 	en.parts = append(en.parts, part{})
@@ -98,12 +103,12 @@ func appendOffsetKey(dst []byte, group string, tp TopicPartition) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(tp.Partition))
 }
 
-func appendOffsetValue(dst []byte, o *GroupOffset, now Timestamp) []byte {
+func appendOffsetValue(dst []byte, o *GroupOffset) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, offsetsValueVersion)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(o.Offset))
-	dst = binary.BigEndian.AppendUint32(dst, 0xffffffff)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(o.LeaderEpoch))
 	dst = appendString(dst, o.Metadata)
-	return binary.BigEndian.AppendUint64(dst, uint64(now))
+	return binary.BigEndian.AppendUint64(dst, uint64(o.CommitTime))
 }
 
 func appendString(dst []byte, s string) []byte {
@@ -161,10 +166,12 @@ func decodeOffset(r *Record) (group string, o GroupOffset, ok bool) {
 	v := fields{b: r.Value}
 	version := v.int16()
 	o.Offset = Offset(v.int64())
+	o.LeaderEpoch = -1
 	if version >= 3 {
-		v.int32()
+		o.LeaderEpoch = v.int32()
 	}
 	o.Metadata = v.string()
+	o.CommitTime = Timestamp(v.int64())
 	return group, o, !v.bad
 }
 

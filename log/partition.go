@@ -59,7 +59,7 @@ func newPartition(t *topic, n int32, dir string) *partition {
 func (p *partition) bounds() Bounds {
 	// The end first: the start only rises, and never above an end seen before.
 	end := Offset(p.hw.Load())
-	return Bounds{Start: min(Offset(p.start.Load()), end), End: end}
+	return Bounds{Start: min(Offset(p.start.Load()), end), Stable: end, End: end}
 }
 
 // find returns the segment that holds an offset, or would, and its successor.

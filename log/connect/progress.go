@@ -61,5 +61,5 @@ func (p progress) offset(topic string) (log.GroupOffset, error) {
 	if err != nil {
 		return log.GroupOffset{}, fmt.Errorf("write progress: %w", err)
 	}
-	return log.GroupOffset{TopicPartition: log.TopicPartition{Topic: topic}, Offset: log.Offset(p.Line), Metadata: string(metadata)}, nil
+	return log.GroupOffset{TopicPartition: log.TopicPartition{Topic: topic}, Offset: log.Offset(p.Line), LeaderEpoch: -1, Metadata: string(metadata)}, nil
 }

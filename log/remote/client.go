@@ -194,7 +194,7 @@ func values(tp log.TopicPartition) url.Values {
 func (c *client) Bounds(ctx context.Context, tp log.TopicPartition) (log.Bounds, error) {
 	var b wireBounds
 	err := c.call(ctx, http.MethodGet, "bounds", values(tp), nil, &b)
-	return log.Bounds{Start: b.Start, End: b.End}, err
+	return log.Bounds{Start: b.Start, Stable: b.Stable, End: b.End}, err
 }
 
 func (c *client) OffsetFor(ctx context.Context, tp log.TopicPartition, t log.Timestamp) (log.Offset, log.Timestamp, error) {

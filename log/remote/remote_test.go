@@ -138,7 +138,7 @@ func TestAppendAndRead(t *testing.T) {
 			}
 		}
 		b, err := l.Bounds(ctx, tp("t", 1))
-		if err != nil || b != (log.Bounds{Start: 0, End: 6}) {
+		if err != nil || b != (log.Bounds{Start: 0, Stable: 6, End: 6}) {
 			t.Errorf("bounds: got %+v and %v", b, err)
 		}
 		off, at, err := l.OffsetFor(ctx, tp("t", 1), 15)

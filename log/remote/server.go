@@ -199,7 +199,7 @@ func (s *server) bounds(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, p.err
 	}
 	b, err := s.log.Bounds(r.Context(), tp)
-	return wireBounds{Start: b.Start, End: b.End}, err
+	return wireBounds{Start: b.Start, Stable: b.Stable, End: b.End}, err
 }
 
 func (s *server) offset(_ http.ResponseWriter, r *http.Request) (any, error) {

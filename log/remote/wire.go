@@ -74,16 +74,18 @@ func (w wirePartition) decode() log.TopicPartition {
 // wireGroupOffset is a log.GroupOffset.
 type wireGroupOffset struct {
 	wirePartition
-	Offset   log.Offset `json:"offset"`
-	Metadata string     `json:"metadata,omitempty"`
+	Offset      log.Offset    `json:"offset"`
+	LeaderEpoch int32         `json:"leader_epoch"`
+	Metadata    string        `json:"metadata,omitempty"`
+	CommitTime  log.Timestamp `json:"commit_time,omitempty"`
 }
 
 func encodeGroupOffset(o log.GroupOffset) wireGroupOffset {
-	return wireGroupOffset{wirePartition: encodePartition(o.TopicPartition), Offset: o.Offset, Metadata: o.Metadata}
+	return wireGroupOffset{wirePartition: encodePartition(o.TopicPartition), Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitTime: o.CommitTime}
 }
 
 func (w wireGroupOffset) decode() log.GroupOffset {
-	return log.GroupOffset{TopicPartition: w.wirePartition.decode(), Offset: w.Offset, Metadata: w.Metadata}
+	return log.GroupOffset{TopicPartition: w.wirePartition.decode(), Offset: w.Offset, LeaderEpoch: w.LeaderEpoch, Metadata: w.Metadata, CommitTime: w.CommitTime}
 }
 
 // wireCommit is the head of a commit.
@@ -107,8 +109,9 @@ type wireCommitted struct {
 }
 
 type wireBounds struct {
-	Start log.Offset `json:"start"`
-	End   log.Offset `json:"end"`
+	Start  log.Offset `json:"start"`
+	Stable log.Offset `json:"stable"`
+	End    log.Offset `json:"end"`
 }
 
 type wireOffset struct {

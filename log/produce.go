@@ -1,0 +1,206 @@
+package log
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// ProduceOptions tune a Produce. The zero value is useful.
+type ProduceOptions struct {
+	// NoWait says that nobody will call Wait: the batches are copied and the log
+	// sees to them by itself (acks=0).
+	NoWait bool
+	// Internal allows writes to the log's own topics.
+	Internal bool
+}
+
+// ProduceResult is what became of a Produce.
+type ProduceResult struct {
+	Base       Offset    // of the first record; of the original if it was a duplicate
+	AppendTime Timestamp // of all records, if the topic stamps them (LogAppendTime); else NoTimestamp
+	Start      Offset    // first offset of the partition that is kept
+}
+
+// Produced is a Produce that was admitted. Owned by the caller; not for
+// concurrent use.
+type Produced struct {
+	l  *Embedded
+	p  *partition
+	g  *group
+	en entry
+	// result.Base is set on admission. last is the last offset of the original,
+	// if this is a duplicate; else -1.
+	result ProduceResult
+	last   Offset
+	bytes  int
+}
+
+// Produce admits the batches of an outside producer to one partition and
+// returns at once. Offsets are given in the order of the calls; Wait waits
+// until the batches are durable under the sync policy and visible. Every
+// Produced must be waited for, unless NoWait is set: who waits also does the
+// work. Many waiting callers, or many Produced of one caller, share a sync.
+//
+// batches holds whole record batches, as the client sent them. The slice is the
+// log's until Wait returns; offsets and leader epochs are set in it.
+//
+// Nothing is admitted if it returns an error: ErrUnknownTopic,
+// ErrUnknownPartition, ErrInvalidTopic (an internal one), ErrInvalidBatch (with
+// ErrCorrupt if it is the checksum), ErrTooLarge, ErrInvalidTimestamp,
+// ErrInvalidRecord, ErrOutOfOrderSequence, ErrDuplicateSequence,
+// ErrUnknownProducer, ErrProducerFenced, ErrInvalidTxnState, ErrNoSpace,
+// ErrReadOnly, ErrClosed.
+//
+// Whether a producer may be in a transaction at all is for the transaction
+// coordinator to say: it keeps the end of the transaction away while it has
+// its answer and Produce has not returned.
+func (l *Embedded) Produce(tp TopicPartition, batches []byte, opts ProduceOptions) (*Produced, error) {
+	pd, err := l.produce(tp, batches, opts)
+	if err != nil {
+		return nil, fmt.Errorf("produce to %s: %w", tp, err)
+	}
+	return pd, nil
+}
+
+func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOptions) (*Produced, error) {
+	p, err := l.partition(tp)
+	if err != nil {
+		return nil, err
+	}
+	if p.topic.internal && !opts.Internal {
+		return nil, fmt.Errorf("%w: the log keeps its own state in it", ErrInvalidTopic)
+	}
+	if len(batches) == 0 {
+		return nil, fmt.Errorf("%w: no batch", ErrInvalidBatch)
+	}
+	if err := l.checkSize(int64(len(batches))); err != nil {
+		return nil, err
+	}
+	if opts.NoWait {
+		batches = append([]byte(nil), batches...)
+	}
+	pd := &Produced{l: l, p: p, last: -1, bytes: len(batches)}
+	en := &pd.en
+	en.time = l.now()
+	en.parts = en.one[:]
+	if err := l.checkWrite(&en.one[0], p, batches, en.time); err != nil {
+		return nil, err
+	}
+	cfg := p.topic.config()
+	if err := checkProduced(batches, cfg, en.time); err != nil {
+		return nil, err
+	}
+	pd.result = ProduceResult{AppendTime: NoTimestamp}
+	if cfg.appendTime {
+		pd.result.AppendTime = en.time
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.admitLocked(en, "", 0); err != nil {
+		return nil, err
+	}
+	pd.result.Base = en.one[0].base
+	pd.g = l.enqueueLocked(en)
+	if opts.NoWait && !pd.g.led {
+		pd.g.led = true
+		l.working.Add(1)
+		go func() {
+			defer l.working.Done()
+			_ = l.await(pd.g)
+		}()
+	}
+	return pd, nil
+}
+
+// checkProduced judges what the client may say of its batches, whose headers
+// and checksums are good.
+func checkProduced(batches []byte, cfg *topicConfig, now Timestamp) error {
+	for pos := 0; pos < len(batches); {
+		info := parseHeader(batches[pos:])
+		err := checkProducedHeader(&info)
+		if err == nil {
+			err = cfg.checkTime(&info, now)
+		}
+		if err == nil && cfg.compact {
+			err = checkKeys(&info, batches[pos:pos+info.Size])
+		}
+		if err != nil {
+			return fmt.Errorf("batch at byte %d: %w", pos, err)
+		}
+		pos += info.Size
+	}
+	return nil
+}
+
+func checkProducedHeader(info *BatchInfo) error {
+	switch {
+	case info.IsControl():
+		return fmt.Errorf("%w: control batches are written by the log alone", ErrInvalidRecord)
+	case info.Count == 0 || info.Count != int(info.LastOffsetDelta)+1:
+		return fmt.Errorf("%w: %d records with last offset delta %d", ErrInvalidRecord, info.Count, info.LastOffsetDelta)
+	case info.ProducerID >= 0 && (info.BaseSequence < 0 || info.ProducerEpoch < 0):
+		return fmt.Errorf("%w: producer %d with epoch %d and sequence %d", ErrInvalidRecord, info.ProducerID, info.ProducerEpoch, info.BaseSequence)
+	case info.ProducerID < 0 && info.IsTransactional():
+		return fmt.Errorf("%w: transactional without a producer id", ErrInvalidRecord)
+	case info.Attributes&attrDeleteHorizon != 0:
+		return fmt.Errorf("%w: only compaction sets a delete horizon", ErrInvalidRecord)
+	}
+	return nil
+}
+
+// checkTime holds the timestamps in a header against the topic's bounds. Kafka
+// looks at every record; here the header speaks for them.
+func (c *topicConfig) checkTime(info *BatchInfo, now Timestamp) error {
+	if c.appendTime || info.MaxTimestamp == NoTimestamp {
+		return nil
+	}
+	if ahead := int64(info.MaxTimestamp - now); info.MaxTimestamp > now && ahead > c.afterMaxMs {
+		return fmt.Errorf("%w: %d ms ahead of the clock, want at most message.timestamp.after.max.ms, which is %d", ErrInvalidTimestamp, ahead, c.afterMaxMs)
+	}
+	oldest := min(info.BaseTimestamp, info.MaxTimestamp)
+	if behind := int64(now - oldest); oldest < now && behind > c.beforeMaxMs {
+		return fmt.Errorf("%w: %d ms behind the clock, want at most message.timestamp.before.max.ms, which is %d", ErrInvalidTimestamp, behind, c.beforeMaxMs)
+	}
+	return nil
+}
+
+// keyChecks lends checkKeys its buffers; checkKeys gives them back.
+var keyChecks = sync.Pool{New: func() any { return new(keyCheck) }}
+
+type keyCheck struct {
+	d    decoder
+	recs []Record
+}
+
+// checkKeys wants every record of a batch to have a key, as compaction does.
+func checkKeys(info *BatchInfo, batch []byte) error {
+	k := keyChecks.Get().(*keyCheck)
+	defer keyChecks.Put(k)
+	k.d.reset()
+	var err error
+	if k.recs, err = k.d.decodeBatch(k.recs[:0], info, batch); err != nil {
+		return err
+	}
+	for i := range k.recs {
+		if k.recs[i].Key == nil {
+			return fmt.Errorf("%w: record %d has no key, which compaction needs", ErrInvalidRecord, i)
+		}
+	}
+	clear(k.recs) // they point into the caller's memory
+	return nil
+}
+
+// Wait waits until what was admitted is durable and visible, or has failed. As
+// with Append it cannot be interrupted: the batches are the caller's memory.
+// A second call returns the same.
+func (pd *Produced) Wait(ctx context.Context) (ProduceResult, error) {
+	if err := pd.l.await(pd.g); err != nil {
+		return ProduceResult{}, fmt.Errorf("produce to %s: %w", pd.p.tp, err)
+	}
+	r := pd.result
+	r.Start = pd.p.bounds().Start
+	pd.l.m.records.Inc(int64(pd.en.one[0].count))
+	pd.l.m.bytesIn.Inc(int64(pd.bytes))
+	return r, nil
+}
