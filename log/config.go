@@ -45,16 +45,23 @@ var configDefs = []configDef{
 		c.compact = strings.Contains(v, "compact")
 		c.delete = strings.Contains(v, "delete")
 	}},
+	intConfig("compression.gzip.level", -1, 9, nil),
+	intConfig("compression.lz4.level", 1, 17, nil),
 	{"compression.type", oneOf("producer"), nil},
+	intConfig("compression.zstd.level", -131072, 22, nil),
 	intConfig("delete.retention.ms", 0, maxTimeMs, func(c *topicConfig) *int64 { return &c.tombstoneMs }),
 	intConfig("file.delete.delay.ms", 0, maxTimeMs, nil),
 	intConfig("flush.messages", 1, math.MaxInt64, nil),
 	intConfig("flush.ms", 0, math.MaxInt64, nil),
+	{"follower.replication.throttled.replicas", anyValue, nil},
 	intConfig("index.interval.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.indexBytes }),
+	{"leader.replication.throttled.replicas", anyValue, nil},
+	intConfig("local.retention.bytes", -2, math.MaxInt64, nil),
+	intConfig("local.retention.ms", -2, math.MaxInt64, nil),
 	intConfig("max.compaction.lag.ms", 1, math.MaxInt64, nil),
 	intConfig("max.message.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.maxMessageBytes }),
 	{"message.downconversion.enable", oneOf("true", "false"), nil},
-	{"message.format.version", func(string) error { return nil }, nil},
+	{"message.format.version", anyValue, nil},
 	intConfig("message.timestamp.after.max.ms", 0, math.MaxInt64, func(c *topicConfig) *int64 { return &c.afterMaxMs }),
 	intConfig("message.timestamp.before.max.ms", 0, math.MaxInt64, func(c *topicConfig) *int64 { return &c.beforeMaxMs }),
 	intConfig("message.timestamp.difference.max.ms", 0, math.MaxInt64, nil),
@@ -63,6 +70,9 @@ var configDefs = []configDef{
 	intConfig("min.compaction.lag.ms", 0, maxTimeMs, func(c *topicConfig) *int64 { return &c.minLagMs }),
 	intConfig("min.insync.replicas", 1, math.MaxInt32, nil),
 	{"preallocate", oneOf("true", "false"), nil},
+	{"remote.log.copy.disable", oneOf("true", "false"), nil},
+	{"remote.log.delete.on.disable", oneOf("true", "false"), nil},
+	{"remote.storage.enable", oneOf("false"), nil},
 	intConfig("retention.bytes", -1, math.MaxInt64, func(c *topicConfig) *int64 { return &c.retentionBytes }),
 	intConfig("retention.ms", -1, maxTimeMs, func(c *topicConfig) *int64 { return &c.retentionMs }),
 	intConfig("segment.bytes", 1<<10, math.MaxInt32, func(c *topicConfig) *int64 { return &c.segmentBytes }),
@@ -126,6 +136,8 @@ func intConfig(name string, lo, hi int64, field func(*topicConfig) *int64) confi
 	return d
 }
 
+func anyValue(string) error { return nil }
+
 func oneOf(values ...string) func(string) error {
 	return func(v string) error {
 		if slices.Contains(values, v) {
@@ -144,8 +156,11 @@ func checkRatio(v string) error {
 
 const (
 	maxTopicName  = 249
-	maxPartitions = 10_000
+	maxPartitions = MaxPartitions
 )
+
+// MaxPartitions is how many partitions a topic may have.
+const MaxPartitions = 10_000
 
 // CheckTopicName tells whether a topic may have this name, by Kafka's rule.
 func CheckTopicName(name string) error {
