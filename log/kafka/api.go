@@ -46,6 +46,7 @@ func newAPIs() map[int16]*api {
 	table := map[int16]*api{}
 	for _, a := range []api{
 		apiVersionsAPI,
+		createTopicsAPI, deleteTopicsAPI, describeConfigsAPI,
 	} {
 		table[int16(a.key)] = &a
 	}

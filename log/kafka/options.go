@@ -35,6 +35,9 @@ type Options struct {
 	NodeID int32
 	// DefaultPartitions is for topics that are created by being named. Default: 4.
 	DefaultPartitions int
+	// StrictReplication refuses topics of more than one replica, as a Kafka of
+	// one broker does. Without it they are made with one.
+	StrictReplication bool
 	// NoAutoCreate refuses to create topics by being named.
 	NoAutoCreate bool
 

@@ -1,0 +1,64 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// DeleteTopics removes topics, by name or, from version 6 on, by id.
+var deleteTopicsAPI = api{key: kmsg.DeleteTopics, min: 0, max: 6, handle: (*Server).deleteTopics}
+
+func (s *Server) deleteTopics(ctx context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.DeleteTopicsRequest)
+	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
+	topics := req.Topics
+	for _, name := range req.TopicNames {
+		topics = append(topics, kmsg.DeleteTopicsRequestTopic{Topic: &name})
+	}
+	for i := range topics {
+		t := kmsg.NewDeleteTopicsResponseTopic()
+		t.Topic, t.TopicID = topics[i].Topic, topics[i].TopicID
+		t.ErrorCode, t.ErrorMessage = answerError(s.deleteTopic(ctx, &t))
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp, nil
+}
+
+// deleteTopic removes the topic that t names, and completes name and id.
+func (s *Server) deleteTopic(ctx context.Context, t *kmsg.DeleteTopicsResponseTopic) error {
+	if t.Topic != nil && t.TopicID != [16]byte{} {
+		return problem(kerr.InvalidRequest, "topic %q has an id as well, want the one or the other", *t.Topic)
+	}
+	if t.Topic == nil {
+		known, err := s.topicByID(ctx, t.TopicID)
+		if err != nil {
+			return err
+		}
+		t.Topic = &known.Name
+	} else {
+		known, err := s.opts.Log.Topic(ctx, *t.Topic)
+		if err != nil {
+			return err
+		}
+		t.TopicID = known.ID
+	}
+	return s.opts.Log.DeleteTopic(ctx, *t.Topic)
+}
+
+// topicByID finds a topic.
+func (s *Server) topicByID(ctx context.Context, id log.TopicID) (log.Topic, error) {
+	all, err := s.opts.Log.Topics(ctx)
+	if err != nil {
+		return log.Topic{}, err
+	}
+	for _, t := range all {
+		if t.ID == id {
+			return t, nil
+		}
+	}
+	return log.Topic{}, problem(kerr.UnknownTopicID, "topic id %v is not known", id)
+}
