@@ -116,7 +116,7 @@ func (l *life) cutOutputs(iv *interval, ended bool) {
 		if b.Len() == 0 {
 			return
 		}
-		iv.write(log.TopicPartition{Topic: o.plan.Topic, Partition: partition}, b.Bytes(), o.shared)
+		iv.write(b.Write(log.TopicPartition{Topic: o.plan.Topic, Partition: partition}), o.shared)
 	})
 	for i := range l.outputs {
 		o := &l.outputs[i]
@@ -127,25 +127,25 @@ func (l *life) cutOutputs(iv *interval, ended bool) {
 			if !o.marked[p] {
 				b := iv.marks.next()
 				b.Append(l.nowTimestamp(), nil, nil, o.header())
-				iv.write(log.TopicPartition{Topic: o.plan.Topic, Partition: int32(p)}, b.Bytes(), false)
+				iv.write(b.Write(log.TopicPartition{Topic: o.plan.Topic, Partition: int32(p)}), false)
 			}
 			o.marked[p] = false
 		}
 	}
 }
 
-// write adds batches to the commit. shared: another output may have written to
+// write adds a write to the commit. shared: another output may have written to
 // the same partition, and a Commit has one write per partition.
-func (iv *interval) write(tp log.TopicPartition, batches []byte, shared bool) {
+func (iv *interval) write(add log.Write, shared bool) {
 	if shared {
 		for i := range iv.commit.Writes {
-			if w := &iv.commit.Writes[i]; w.TopicPartition == tp {
-				w.Batches = append(append([]byte(nil), w.Batches...), batches...)
+			if w := &iv.commit.Writes[i]; w.TopicPartition == add.TopicPartition {
+				w.Batches = append(append([]byte(nil), w.Batches...), add.Batches...)
 				return
 			}
 		}
 	}
-	iv.commit.Writes = append(iv.commit.Writes, log.Write{TopicPartition: tp, Batches: batches})
+	iv.commit.Writes = append(iv.commit.Writes, add)
 }
 
 func (l *life) cutDeadLetters(iv *interval) {
@@ -169,7 +169,7 @@ func (l *life) cutDeadLetters(iv *interval) {
 	}
 	iv.dead = int64(len(dead))
 	tp := log.TopicPartition{Topic: l.c.plan.DeadLetters, Partition: l.t.partition % int32(l.c.deadPartitions)}
-	iv.write(tp, b.Bytes(), true)
+	iv.write(b.Write(tp), true)
 }
 
 // appendOrigin writes "topic/partition/offset".
@@ -212,8 +212,7 @@ func (l *life) cutCheckpoint(iv *interval) {
 	b.Append(l.nowTimestamp(), l.t.key, iv.meta)
 	iv.checkpointWrite = len(iv.commit.Writes)
 	iv.checkpointBytes = int64(len(b.Bytes()))
-	iv.commit.Writes = append(iv.commit.Writes, log.Write{
-		TopicPartition: log.TopicPartition{Topic: l.c.checkpointTopic}, Batches: b.Bytes()})
+	iv.commit.Writes = append(iv.commit.Writes, b.Write(log.TopicPartition{Topic: l.c.checkpointTopic}))
 }
 
 func (l *life) cutGroupOffsets(iv *interval) {

@@ -128,6 +128,14 @@ func (b *Builder) Bytes() []byte {
 	return b.buf
 }
 
+// Write is Bytes for a Commit. The log believes the checksums in it, since they
+// were made here; for any other Batches it makes them again. Whoever changes a
+// byte of it writes a batch that is damaged.
+func (b *Builder) Write(tp TopicPartition) Write {
+	batches := b.Bytes()
+	return Write{TopicPartition: tp, Batches: batches, sealed: batches}
+}
+
 // Raw returns what has been encoded so far, as Size counts it. Unlike Bytes it
 // leaves the open batch open, so its header is unfinished: it is for a caller
 // that knows where its own keys and values lie, to read them back. They stay

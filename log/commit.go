@@ -61,7 +61,7 @@ func (l *Embedded) append(ctx context.Context, tp TopicPartition, batches []byte
 	}
 	en := &entry{time: l.now()}
 	en.parts = en.one[:]
-	if err := l.checkWrite(&en.one[0], p, batches, en.time); err != nil {
+	if err := l.checkWrite(&en.one[0], p, batches, false, en.time); err != nil {
 		return 0, err
 	}
 	if err := l.submit(en, "", 0); err != nil {
@@ -106,7 +106,7 @@ func (l *Embedded) commit(ctx context.Context, c *Commit) ([]Offset, error) {
 		}
 		at[i] = len(en.parts)
 		en.parts = append(en.parts, part{})
-		if err := l.checkWrite(&en.parts[at[i]], p, w.Batches, en.time); err != nil {
+		if err := l.checkWrite(&en.parts[at[i]], p, w.Batches, w.isSealed(), en.time); err != nil {
 			return nil, fmt.Errorf("write to %s: %w", w.TopicPartition, err)
 		}
 		records += int64(en.parts[at[i]].count)
@@ -142,12 +142,17 @@ func (l *Embedded) checkSize(n int64) error {
 	return l.space.admit(l, n)
 }
 
-// checkWrite checks batches and makes them a part of an entry.
-func (l *Embedded) checkWrite(pt *part, p *partition, batches []byte, now Timestamp) error {
+// checkWrite checks batches and makes them a part of an entry. Of those that
+// were sealed in this process the checksums are believed.
+func (l *Embedded) checkWrite(pt *part, p *partition, batches []byte, sealed bool, now Timestamp) error {
+	check := CheckBatch
+	if sealed {
+		check = ParseBatch
+	}
 	cfg := p.topic.config()
 	*pt = part{p: p, entryPart: entryPart{id: p.topic.id, partition: p.tp.Partition, batches: batches}}
 	for pos := 0; pos < len(batches); {
-		info, err := CheckBatch(batches[pos:])
+		info, err := check(batches[pos:])
 		if err != nil {
 			return fmt.Errorf("batch at byte %d: %w", pos, err)
 		}

@@ -54,7 +54,8 @@
 //     first and passes the epoch on: then only the younger one gets in.
 //  6. ErrReadOnly is for good: a write or sync has failed, and the disk needs to
 //     be seen to. ErrNoSpace goes away by itself when there is room.
-//  7. The checksum of a batch is checked when it is appended; the records inside
+//  7. The checksum of a batch is checked when it is appended (but for what
+//     Builder.Write hands over, which has just been made); the records inside
 //     are not. Who takes batches from strangers runs DecodeRecords first.
 //
 // # On disk

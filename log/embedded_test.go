@@ -158,7 +158,7 @@ func TestCommit(t *testing.T) {
 	b0.Append(1, nil, value(0))
 	b1.Append(1, nil, value(0))
 	b1.Append(1, nil, value(1))
-	c := &Commit{Producer: "task", Epoch: epoch, Writes: []Write{{TopicPartition{"a", 0}, b0.Bytes()}, {TopicPartition{"a", 1}, b1.Bytes()}},
+	c := &Commit{Producer: "task", Epoch: epoch, Writes: []Write{b0.Write(TopicPartition{"a", 0}), b1.Write(TopicPartition{"a", 1})},
 		Group: "g", Offsets: []GroupOffset{{TopicPartition: TopicPartition{"a", 0}, Offset: 7, LeaderEpoch: 3, Metadata: "note", CommitTime: 5}}}
 	offs, err := l.Commit(ctx, c)
 	if err != nil || len(offs) != 2 {
@@ -191,6 +191,41 @@ func TestCommit(t *testing.T) {
 	next, err := l.Fence(ctx, "task")
 	if err != nil || next <= epoch {
 		t.Errorf("got epoch %d, %v, want above %d", next, err, epoch)
+	}
+}
+
+// Only what a Builder of this process has sealed goes unchecked: the same Write
+// with other bytes in it is checked like anybody's.
+func TestForeignBatchesAreChecked(t *testing.T) {
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	var b Builder
+	b.Append(1, nil, value(0))
+	bad := append([]byte(nil), b.Bytes()...)
+	bad[len(bad)-2] ^= 1
+	for name, c := range map[string]struct {
+		change func(*Write)
+		want   error
+	}{
+		"as the Builder gave it":   {func(*Write) {}, nil},
+		"made by hand":             {func(w *Write) { *w = Write{TopicPartition: tp, Batches: append([]byte(nil), w.Batches...)} }, nil},
+		"made by hand, damaged":    {func(w *Write) { *w = Write{TopicPartition: tp, Batches: bad} }, ErrCorrupt},
+		"other batches put in":     {func(w *Write) { w.Batches = bad }, ErrCorrupt},
+		"batches added":            {func(w *Write) { w.Batches = append(w.Batches[:len(w.Batches):len(w.Batches)], bad...) }, ErrCorrupt},
+		"batches added in place":   {func(w *Write) { w.Batches = append(w.Batches, bad...) }, ErrCorrupt},
+		"cut":                      {func(w *Write) { w.Batches = w.Batches[:len(w.Batches)-1] }, ErrInvalidBatch},
+		"emptied":                  {func(w *Write) { w.Batches = nil }, nil},
+		"sealed, of no use at all": {func(w *Write) { b.Reset(); *w = b.Write(tp) }, nil},
+	} {
+		b.Reset()
+		b.buf = make([]byte, 0, 1<<10)
+		b.Append(1, nil, value(0))
+		w := b.Write(tp)
+		c.change(&w)
+		if _, err := l.Commit(context.Background(), &Commit{Writes: []Write{w}}); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
 	}
 }
 

@@ -100,6 +100,16 @@ type Commit struct {
 type Write struct {
 	TopicPartition
 	Batches []byte
+
+	// sealed is Batches as Builder.Write gave them: who puts others in their
+	// place has them checked.
+	sealed []byte
+}
+
+// isSealed tells that the batches are those of a Builder of this process, which
+// has just made their checksums: to make them again would prove nothing.
+func (w *Write) isSealed() bool {
+	return len(w.Batches) > 0 && len(w.sealed) == len(w.Batches) && &w.sealed[0] == &w.Batches[0]
 }
 
 // Marker ends the transaction of a producer in one partition: a control batch

@@ -89,7 +89,7 @@ func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []Gr
 	}
 	en.parts = append(en.parts, part{})
 	pt := &en.parts[len(en.parts)-1]
-	if err := l.checkWrite(pt, l.offsets.part, b.Bytes(), en.time); err != nil {
+	if err := l.checkWrite(pt, l.offsets.part, b.Bytes(), true, en.time); err != nil {
 		return fmt.Errorf("write to %s: %w", offsetsTopic, err)
 	}
 	pt.group, pt.offsets = group, offsets

@@ -84,7 +84,7 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	en := &pd.en
 	en.time = l.now()
 	en.parts = en.one[:]
-	if err := l.checkWrite(&en.one[0], p, batches, en.time); err != nil {
+	if err := l.checkWrite(&en.one[0], p, batches, false, en.time); err != nil {
 		return nil, err
 	}
 	cfg := p.topic.config()

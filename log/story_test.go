@@ -144,7 +144,7 @@ func (s *story) do(d *datadriven.TestData, b *strings.Builder) error {
 				n := 0
 				a.Scan(s.t, 0, &n)
 				tp := parseTP(a.Key)
-				c.Writes = append(c.Writes, Write{tp, s.records(tp, n, 0, s.now, "", false).Bytes()})
+				c.Writes = append(c.Writes, s.records(tp, n, 0, s.now, "", false).Write(tp))
 			}
 		}
 		offs, err := s.l.Commit(ctx, c)

@@ -33,9 +33,9 @@ func (c *Changes) freeze() {
 	c.writes, c.size = c.writes[:0], 0
 	for _, g := range c.stages {
 		if len(g.list) > 0 {
-			b := g.builder.Bytes()
-			c.writes = append(c.writes, log.Write{TopicPartition: g.store.spec.Changelog, Batches: b})
-			c.size += len(b)
+			w := g.builder.Write(g.store.spec.Changelog)
+			c.writes = append(c.writes, w)
+			c.size += len(w.Batches)
 		}
 	}
 }

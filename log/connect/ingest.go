@@ -361,7 +361,7 @@ func (in *ingest) commit(ctx context.Context, b *batch) error {
 	c := &log.Commit{Producer: in.producer, Epoch: in.epoch}
 	for i := range b.builders {
 		if b.builders[i].Len() > 0 {
-			c.Writes = append(c.Writes, log.Write{TopicPartition: log.TopicPartition{Topic: in.opts.Topic, Partition: int32(i)}, Batches: b.builders[i].Bytes()})
+			c.Writes = append(c.Writes, b.builders[i].Write(log.TopicPartition{Topic: in.opts.Topic, Partition: int32(i)}))
 		}
 	}
 	if b.rejects.Len() > 0 {
@@ -372,7 +372,7 @@ func (in *ingest) commit(ctx context.Context, b *batch) error {
 			}
 			in.hasRejects = true
 		}
-		c.Writes = append(c.Writes, log.Write{TopicPartition: log.TopicPartition{Topic: rejects}, Batches: b.rejects.Bytes()})
+		c.Writes = append(c.Writes, b.rejects.Write(log.TopicPartition{Topic: rejects}))
 	}
 	at := in.at
 	at.Line, at.Byte = b.end.Line, b.end.Byte
