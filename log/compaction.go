@@ -65,7 +65,10 @@ func (l *Embedded) compact() error {
 }
 
 // gone tells whether the topic was deleted.
-func (t *topic) gone(l *Embedded) bool { return (*l.topics.Load())[t.name] != t }
+func (t *topic) gone(l *Embedded) bool {
+	now := (*l.topics.Load())[t.name]
+	return now == nil || now.id != t.id
+}
 
 // pass is one compaction of one partition.
 type pass struct {

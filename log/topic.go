@@ -9,13 +9,16 @@ import (
 	"sync/atomic"
 )
 
-// topic is a topic of an embedded log. All but its settings stays as it is made.
+// topic is a topic of an embedded log. All but its settings stays as it is made:
+// a topic that gets more partitions becomes another one of the same id, which
+// shares settings and partitions with the one before. Its partitions go on to
+// point at the one that they were made for.
 type topic struct {
 	name     string
 	id       TopicID
 	internal bool
 	parts    []*partition
-	settings atomic.Pointer[topicSettings]
+	settings *atomic.Pointer[topicSettings]
 }
 
 // topicSettings are a topic's configs and what they come to; replaced as a whole.
@@ -36,13 +39,18 @@ func (l *Embedded) newTopic(name string, id TopicID, internal bool, partitions i
 	if err != nil {
 		return nil, err
 	}
-	t := &topic{name: name, id: id, internal: internal}
+	t := &topic{name: name, id: id, internal: internal, settings: new(atomic.Pointer[topicSettings])}
 	t.settings.Store(&topicSettings{maps.Clone(configs), config})
-	for i := range partitions {
-		dir := l.fs.PathJoin(l.dir, topicsDirName, TopicPartition{name, int32(i)}.String())
+	l.grow(t, partitions)
+	return t, nil
+}
+
+// grow makes partitions of t in memory until there are n.
+func (l *Embedded) grow(t *topic, n int) {
+	for i := len(t.parts); i < n; i++ {
+		dir := l.fs.PathJoin(l.dir, topicsDirName, TopicPartition{t.name, int32(i)}.String())
 		t.parts = append(t.parts, newPartition(t, int32(i), dir))
 	}
-	return t, nil
 }
 
 // CreateTopic implements Log.
@@ -79,7 +87,58 @@ func (l *Embedded) createTopic(spec TopicSpec) (*topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range t.parts {
+	if err := l.addDirs(maps.Clone(*l.topics.Load()), nil, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// AddPartitions raises the number of partitions of a topic to n and returns the
+// topic. Records stay where they are: a key may be found in two partitions then.
+func (l *Embedded) AddPartitions(ctx context.Context, name string, n int) (Topic, error) {
+	if err := ctx.Err(); err != nil {
+		return Topic{}, err
+	}
+	t, err := l.addPartitions(name, n)
+	if err != nil {
+		return Topic{}, fmt.Errorf("add partitions to topic %q: %w", name, err)
+	}
+	return t.describe(), nil
+}
+
+func (l *Embedded) addPartitions(name string, n int) (*topic, error) {
+	l.topicMu.Lock()
+	defer l.topicMu.Unlock()
+	if err := l.usable(); err != nil {
+		return nil, err
+	}
+	old, ok := (*l.topics.Load())[name]
+	switch {
+	case !ok:
+		return nil, ErrUnknownTopic
+	case old.internal:
+		return nil, fmt.Errorf("%w: the log keeps its own state in it", ErrInvalidTopic)
+	case n <= len(old.parts) || n > maxPartitions:
+		return nil, fmt.Errorf("%w: %d partitions, want %d to %d", ErrInvalidConfig, n, len(old.parts)+1, maxPartitions)
+	}
+	t := new(topic)
+	*t = *old
+	t.parts = slices.Clone(old.parts)
+	l.grow(t, n)
+	if err := l.addDirs(maps.Clone(*l.topics.Load()), old, t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// addDirs makes t one of the topics, durably, in place of old or new, and its
+// partitions that old does not have. The caller holds topicMu; topics is its copy.
+func (l *Embedded) addDirs(topics map[string]*topic, old, t *topic) error {
+	fresh := t.parts
+	if old != nil {
+		fresh = t.parts[len(old.parts):]
+	}
+	for _, p := range fresh {
 		p.newDir = true
 		p.safe.Segments = nil
 	}
@@ -87,20 +146,21 @@ func (l *Embedded) createTopic(spec TopicSpec) (*topic, error) {
 	l.checkpointMu.Lock()
 	defer l.checkpointMu.Unlock()
 	// The meta first: a directory that it does not know is never taken over.
-	changed := maps.Clone(*l.topics.Load())
-	changed[t.name] = t
-	if err := l.storeMeta(changed); err != nil {
-		return nil, err
+	topics[t.name] = t
+	if err := l.storeMeta(topics); err != nil {
+		return err
 	}
-	for _, p := range t.parts {
+	for _, p := range fresh {
 		if err := p.makeDir(l.fs); err != nil {
-			delete(changed, t.name)
-			return nil, errors.Join(l.failUnlessFull(err), l.storeMeta(changed))
+			if delete(topics, t.name); old != nil {
+				topics[t.name] = old
+			}
+			return errors.Join(l.failUnlessFull(err), l.storeMeta(topics))
 		}
 	}
-	l.topics.Store(&changed)
+	l.topics.Store(&topics)
 	l.members.topicsChanged(l)
-	return t, nil
+	return nil
 }
 
 // makeDir makes the directory of a partition and the file by which Kafka's

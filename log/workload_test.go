@@ -86,7 +86,7 @@ type op struct {
 	writes  []opWrite // append, commit, saw
 	group   string    // commit
 	offsets map[log.TopicPartition]log.Offset
-	topic   string // create, delete
+	topic   string // create, delete, grow
 	parts   int
 	configs map[string]string
 	before  log.Offset // trim
@@ -108,6 +108,7 @@ const (
 	opCommit opKind = "commit"
 	opCreate opKind = "create"
 	opDelete opKind = "delete"
+	opGrow   opKind = "grow"
 	opTrim   opKind = "trim"
 	opFence  opKind = "fence"
 	opSaw    opKind = "saw" // a reader was given these records
@@ -115,7 +116,7 @@ const (
 
 func (o *op) String() string {
 	switch o.kind {
-	case opCreate, opDelete:
+	case opCreate, opDelete, opGrow:
 		return fmt.Sprintf("%s %s", o.kind, o.topic)
 	case opTrim:
 		return fmt.Sprintf("trim %s to %d", o.tp, o.before)
@@ -238,6 +239,10 @@ func (h *history) state() *state {
 		switch o.kind {
 		case opCreate:
 			s.topics[o.topic] = &topicState{parts: make([]partState, o.parts), configs: o.configs}
+		case opGrow:
+			if t := s.topics[o.topic]; t != nil {
+				t.parts = append(t.parts, make([]partState, o.parts-len(t.parts))...)
+			}
 		case opDelete:
 			delete(s.topics, o.topic)
 			s.gone[o.topic] = true
@@ -352,6 +357,9 @@ func (w *workload) step() error {
 		return w.trim(tp, p.start+log.Offset(w.r.IntN(max(0, len(p.ids)-int(p.start))+1)))
 	case k < 92:
 		return w.create(s)
+	case k < 93:
+		names := s.topicNames()
+		return w.grow(s, names[w.r.IntN(len(names))])
 	case k < 94:
 		if len(s.topics) < 3 {
 			return nil
@@ -470,6 +478,19 @@ func (w *workload) create(s *state) error {
 	return w.done(o, o, err)
 }
 
+func (w *workload) grow(s *state, topic string) error {
+	l, ok := w.l.(interface {
+		AddPartitions(ctx context.Context, name string, n int) (log.Topic, error)
+	})
+	o := &op{kind: opGrow, topic: topic, parts: len(s.topics[topic].parts) + 1}
+	if !ok || o.parts > 5 {
+		return nil
+	}
+	w.h.begin(o)
+	_, err := l.AddPartitions(context.Background(), o.topic, o.parts)
+	return w.done(o, o, err)
+}
+
 func (w *workload) remove(topic string) error {
 	o := &op{kind: opDelete, topic: topic}
 	w.h.begin(o)
@@ -579,7 +600,9 @@ func (h *history) check(l log.Log, lossy bool) (*history, error) {
 
 	// Topics: those acknowledged, give or take the ones under way.
 	for o := range next.underWay {
-		switch _, is := exists[o.topic]; {
+		switch got, is := exists[o.topic]; {
+		case o.kind == opGrow && is && s.topics[o.topic] != nil && got.Partitions == o.parts && len(s.topics[o.topic].parts) < o.parts:
+			next.past = append(next.past, o)
 		case o.kind == opCreate && is && s.topics[o.topic] == nil, o.kind == opDelete && !is && s.topics[o.topic] != nil:
 			next.past = append(next.past, o)
 		}
