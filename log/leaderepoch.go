@@ -106,3 +106,23 @@ func (l *Embedded) EpochEnd(tp TopicPartition, epoch int32) (int32, Offset, erro
 	}
 	return -1, -1, nil
 }
+
+// EpochAt returns the leader epoch that an offset belongs to: the current one
+// from the end on, -1 if it is not known.
+func (l *Embedded) EpochAt(tp TopicPartition, o Offset) int32 {
+	p, err := l.partition(tp)
+	if err != nil {
+		return -1
+	}
+	if o >= p.bounds().End {
+		return l.leaderEpoch
+	}
+	p.epochs.mu.Lock()
+	defer p.epochs.mu.Unlock()
+	for _, s := range slices.Backward(p.epochs.list) {
+		if s.start <= o {
+			return s.epoch
+		}
+	}
+	return -1
+}

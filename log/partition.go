@@ -25,6 +25,8 @@ type partition struct {
 
 	start atomic.Int64 // first offset that is kept
 	hw    atomic.Int64 // high watermark: end of what readers may see
+	// publishing is odd while publish changes what is visible: see visible.
+	publishing atomic.Uint32
 
 	// segments are ordered by base offset; a new slice is stored on every change.
 	segments atomic.Pointer[[]*segment]
@@ -228,10 +230,12 @@ func (p *partition) publish(end Offset) {
 	if int64(end) <= p.hw.Load() {
 		return
 	}
+	p.publishing.Add(1)
 	if s := p.last(); s != nil {
 		s.size.Store(p.written)
 	}
 	p.hw.Store(int64(end))
+	p.publishing.Add(1)
 	p.wake()
 }
 

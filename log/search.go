@@ -25,6 +25,24 @@ func (l *Embedded) OffsetFor(ctx context.Context, tp TopicPartition, t Timestamp
 	}
 }
 
+// MaxTimestamp returns the first record with the largest timestamp of a
+// partition; the end offset and NoTimestamp if there is none.
+func (l *Embedded) MaxTimestamp(ctx context.Context, tp TopicPartition) (Offset, Timestamp, error) {
+	p, err := l.partition(tp)
+	if err != nil {
+		return 0, NoTimestamp, err
+	}
+	newest := NoTimestamp
+	for _, s := range *p.segments.Load() {
+		t, _ := s.times()
+		newest = max(newest, t)
+	}
+	if newest == NoTimestamp {
+		return p.bounds().End, NoTimestamp, nil
+	}
+	return l.OffsetFor(ctx, tp, newest)
+}
+
 func (p *partition) offsetFor(ctx context.Context, t Timestamp) (Offset, Timestamp, error) {
 	b := p.bounds()
 	for _, s := range *p.segments.Load() {

@@ -36,6 +36,9 @@ type segment struct {
 
 	// Owned by the applier: the file open for writing, or nil.
 	file vfs.File
+
+	shareMu sync.Mutex     // guards the field below
+	shared  *sharedSegment // open for Cursors, or nil
 }
 
 func newSegment(fs FS, dir string, base Offset, indexEvery int64) *segment {
@@ -200,8 +203,17 @@ func (r *segmentReader) position(o Offset) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return r.positionIn(entries, o)
+}
+
+// positionIn is position by index entries that are at hand.
+func (r *segmentReader) positionIn(entries []indexEntry, o Offset) (int64, error) {
+	delta := int64(o - r.s.base)
 	e := findOffset(entries, delta)
-	if e.delta < 0 || r.entryHolds(e) {
+	if e.delta < 0 {
+		return 0, nil
+	}
+	if r.entryHolds(e) {
 		return int64(e.pos), nil
 	}
 	// The index points nowhere: it is not of this log.

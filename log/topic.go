@@ -188,6 +188,25 @@ func (l *Embedded) Topic(ctx context.Context, name string) (Topic, error) {
 	return t.describe(), ctx.Err()
 }
 
+// TopicName finds the name of the topic with an id.
+func (l *Embedded) TopicName(id TopicID) (name string, ok bool) {
+	for name, t := range *l.topics.Load() {
+		if t.id == id {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// TopicID finds the id of the topic with a name.
+func (l *Embedded) TopicID(name string) (id TopicID, ok bool) {
+	t, ok := (*l.topics.Load())[name]
+	if !ok {
+		return TopicID{}, false
+	}
+	return t.id, true
+}
+
 // Topics implements Log.
 func (l *Embedded) Topics(ctx context.Context) ([]Topic, error) {
 	topics := *l.topics.Load()

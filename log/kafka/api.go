@@ -45,6 +45,7 @@ type request struct {
 func newAPIs() map[int16]*api {
 	table := map[int16]*api{}
 	for _, a := range []api{
+		produceAPI, fetchAPI, listOffsetsAPI, metadataAPI, offsetForLeaderEpochAPI,
 		apiVersionsAPI,
 		createTopicsAPI, deleteTopicsAPI, describeConfigsAPI,
 	} {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
 )
 
 const (
@@ -36,11 +38,19 @@ type conn struct {
 	// behind counts queued requests that a Produce must not overtake.
 	behind atomic.Int32
 
-	out []byte // the writer's
+	// The writer's:
+	out     []byte
+	pieces  []piece
+	cursors map[log.TopicPartition]*cursorUse
+	fetches int64                  // Fetch requests so far
+	names   map[log.TopicID]string // of topics that were asked for by id
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{s: s, nc: nc, in: bufio.NewReaderSize(nc, readBuffer), queue: make(chan *request, s.opts.MaxInFlight)}
+	c := &conn{
+		s: s, nc: nc, in: bufio.NewReaderSize(nc, readBuffer), queue: make(chan *request, s.opts.MaxInFlight),
+		cursors: map[log.TopicPartition]*cursorUse{}, names: map[log.TopicID]string{},
+	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	return c
 }
@@ -60,6 +70,7 @@ func (c *conn) serve() {
 		c.cancel()
 	}
 	<-written
+	c.closeCursors(func(*cursorUse) bool { return true })
 	c.close()
 	if reason := closeReason(err); reason != "" {
 		c.s.m.closed(reason)
@@ -270,7 +281,9 @@ func (c *conn) answer(r *request) error {
 		c.behind.Add(-1)
 	}
 	c.s.m.count("kafka.requests." + r.key.Name())
-	if err == nil && resp != nil {
+	if f, ok := resp.(*fetching); ok && err == nil {
+		err = c.sendFetch(r, f)
+	} else if err == nil && resp != nil {
 		err = c.send(r, resp)
 	}
 	c.s.queued.Release(int64(len(r.frame)))
@@ -298,10 +311,7 @@ func (c *conn) send(r *request, resp kmsg.Response) error {
 	}
 	b = resp.AppendTo(b)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	c.out = b
-	if cap(b) > keepOut {
-		c.out = nil
-	}
+	c.keep(b)
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.s.opts.MaxWrite)); err != nil {
 		return err
 	}
@@ -313,4 +323,12 @@ func (c *conn) send(r *request, resp kmsg.Response) error {
 	}
 	c.s.m.bytesOut.Inc(int64(len(b)))
 	return nil
+}
+
+// keep remembers a buffer for the next answer, unless it is large.
+func (c *conn) keep(b []byte) {
+	c.out = b
+	if cap(b) > keepOut {
+		c.out = nil
+	}
 }

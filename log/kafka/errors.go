@@ -19,6 +19,13 @@ var codes = []struct {
 	{log.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 	{log.ErrFenced, kerr.InvalidProducerEpoch},
 	{log.ErrTooLarge, kerr.MessageTooLarge},
+	{log.ErrInvalidRecord, kerr.InvalidRecord},
+	{log.ErrInvalidTimestamp, kerr.InvalidTimestamp},
+	{log.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+	{log.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
+	{log.ErrUnknownProducer, kerr.UnknownProducerID},
+	{log.ErrProducerFenced, kerr.InvalidProducerEpoch},
+	{log.ErrInvalidTxnState, kerr.InvalidTxnState},
 	{log.ErrInvalidBatch, kerr.CorruptMessage},
 	{log.ErrInvalidTopic, kerr.InvalidTopicException},
 	{log.ErrInvalidConfig, kerr.InvalidConfig},
@@ -30,10 +37,15 @@ var codes = []struct {
 	{log.ErrClosed, kerr.NotLeaderForPartition},
 }
 
-// code is Kafka's error code for an error of the log; 0 for none.
+// code is Kafka's error code for an error of the log, or for one that is Kafka's
+// already; 0 for none.
 func code(err error) int16 {
 	if err == nil {
 		return 0
+	}
+	var ke *kerr.Error
+	if errors.As(err, &ke) {
+		return ke.Code
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {

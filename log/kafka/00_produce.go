@@ -1,0 +1,139 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// Produce appends one batch per partition. Version 9 is flexible, 10 tells
+// leaders, 11 and 12 came with transactions that end differently, and 13 goes by
+// topic ids. It is begun ahead of its turn: see the package's page.
+var produceAPI = api{key: kmsg.Produce, min: 3, max: 13, listsZero: true, begin: (*Server).beginProduce}
+
+// Where in a batch its magic byte and its codec are.
+const (
+	magicPos      = 16
+	attributesPos = 22 // the low byte
+)
+
+// producing is one partition of a Produce on its way.
+type producing struct {
+	*log.Produced // nil if there was an error
+	err           error
+}
+
+// beginProduce admits all batches of a request. What it returns waits for them:
+// the requests of a connection that are queued then, and those of others, share
+// one sync.
+func (s *Server) beginProduce(r *request) func(context.Context) (kmsg.Response, error) {
+	req := r.body.(*kmsg.ProduceRequest)
+	n := 0
+	for i := range req.Topics {
+		n += len(req.Topics[i].Partitions)
+	}
+	parts := make([]producing, 0, n)
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			pd, err := s.producePart(r, t, &t.Partitions[j])
+			parts = append(parts, producing{pd, err})
+		}
+	}
+	return func(ctx context.Context) (kmsg.Response, error) { return s.finishProduce(ctx, r, parts) }
+}
+
+// producePart admits the batch of one partition.
+func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.ProduceRequestTopicPartition) (*log.Produced, error) {
+	req := r.body.(*kmsg.ProduceRequest)
+	if req.Acks < -1 || req.Acks > 1 {
+		return nil, kerr.InvalidRequiredAcks
+	}
+	name := t.Topic
+	if req.Version >= 13 {
+		var ok bool
+		if name, ok = s.opts.Log.TopicName(t.TopicID); !ok {
+			return nil, kerr.UnknownTopicID
+		}
+	}
+	if err := checkRecordSet(p.Records, req.Version); err != nil {
+		return nil, err
+	}
+	tp := log.TopicPartition{Topic: name, Partition: p.Partition}
+	return s.opts.Log.Produce(tp, p.Records, log.ProduceOptions{NoWait: req.Acks == 0})
+}
+
+// checkRecordSet judges what of a record set the log does not.
+func checkRecordSet(b []byte, version int16) error {
+	if len(b) == 0 {
+		return fmt.Errorf("%w: no batch, want one", log.ErrInvalidRecord)
+	}
+	if len(b) < log.BatchHeaderSize {
+		return fmt.Errorf("%w: %d bytes, want at least the %d of a header", log.ErrInvalidBatch, len(b), log.BatchHeaderSize)
+	}
+	if magic := b[magicPos]; magic != 2 {
+		return fmt.Errorf("%w: magic %d, want 2", log.ErrInvalidRecord, magic)
+	}
+	info, err := log.ParseBatch(b)
+	if err != nil {
+		return err
+	}
+	if info.Size != len(b) {
+		return fmt.Errorf("%w: %d bytes after the batch, want one batch", log.ErrInvalidRecord, len(b)-info.Size)
+	}
+	if info.Compression() == log.CompressionZstd && version < 7 {
+		return kerr.UnsupportedCompressionType
+	}
+	return nil
+}
+
+// finishProduce waits for all batches. Their bytes are the log's until then, so
+// the end of ctx does not end it.
+func (s *Server) finishProduce(ctx context.Context, r *request, parts []producing) (kmsg.Response, error) {
+	req := r.body.(*kmsg.ProduceRequest)
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	var failed error
+	for i := range req.Topics {
+		asked, t := &req.Topics[i], &resp.Topics[i]
+		t.Topic, t.TopicID = asked.Topic, asked.TopicID
+		t.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(asked.Partitions))
+		for j := range asked.Partitions {
+			err := s.finishPart(ctx, &t.Partitions[j], asked.Partitions[j].Partition, &parts[0], req.Acks)
+			failed = errors.Join(failed, err)
+			parts = parts[1:]
+		}
+	}
+	if req.Acks != 0 {
+		return resp, nil
+	}
+	if failed != nil {
+		// There is no answer that could say so; a client that sees its
+		// connection end looks for what has changed.
+		return nil, refusef("produce-without-acks", "produce without acks: %w", failed)
+	}
+	return nil, nil
+}
+
+func (s *Server) finishPart(ctx context.Context, p *kmsg.ProduceResponseTopicPartition, partition int32, pd *producing, acks int16) error {
+	p.Default()
+	p.Partition, p.BaseOffset, p.LogStartOffset = partition, -1, -1
+	err := pd.err
+	var result log.ProduceResult
+	if err == nil && acks != 0 {
+		result, err = pd.Wait(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		p.ErrorCode = code(err)
+		s.m.count("kafka.errors." + kerr.TypedErrorForCode(p.ErrorCode).Message)
+		p.ErrorMessage = kmsg.StringPtr(err.Error())
+		return err
+	}
+	p.BaseOffset, p.LogAppendTime, p.LogStartOffset = int64(result.Base), int64(result.AppendTime), int64(result.Start)
+	return nil
+}
