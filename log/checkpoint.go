@@ -40,6 +40,7 @@ func (l *Embedded) checkpoint() error {
 	if err := l.storeMeta(*l.topics.Load()); err != nil {
 		return err
 	}
+	l.removeSnapshots(work)
 	l.m.checkpoints.Inc(1)
 	return l.journal.release(applied)
 }
@@ -52,6 +53,7 @@ type dirtyPartition struct {
 	newDir   bool
 	newFiles bool
 	safe     metaPartition
+	snapshot []byte // of its producers, or nil: none is due
 }
 
 // collectDirty takes down what was written since the last checkpoint.
@@ -64,12 +66,12 @@ func (l *Embedded) collectDirty() ([]dirtyPartition, uint64) {
 	var work []dirtyPartition
 	_ = l.eachPartition(func(p *partition) error {
 		if len(p.dirty) > 0 || p.newDir || p.newFiles {
-			work = append(work, dirtyPartition{p, p.dirty, p.newDir, p.newFiles, p.describe()})
+			work = append(work, dirtyPartition{p: p, segments: p.dirty, newDir: p.newDir, newFiles: p.newFiles, safe: p.describe()})
 			p.dirty, p.newDir, p.newFiles = nil, false, false
 		}
 		return nil
 	})
-	return work, l.applied
+	return l.collectProducers(work), l.applied
 }
 
 // describe is the meta of a partition as of now. The caller is the applier.
@@ -94,7 +96,12 @@ func (l *Embedded) syncDirty(work []dirtyPartition) error {
 				return fmt.Errorf("sync segment %s: %w", s.logName(), err)
 			}
 		}
-		if w.newFiles || w.newDir {
+		if w.snapshot != nil {
+			if err := w.storeSnapshot(l.fs); err != nil {
+				return err
+			}
+		}
+		if w.newFiles || w.newDir || w.snapshot != nil {
 			if err := syncDir(l.fs, w.p.dir); err != nil {
 				return err
 			}

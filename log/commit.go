@@ -15,7 +15,20 @@ type part struct {
 	count   Offset // offsets that the batches take up
 	offsets []GroupOffset
 	group   string
+	origin  origin
+	marker  *Marker        // that the batch is
+	txn     bool           // a batch is of a transaction; set when it is admitted
+	undo    []producerUndo // what admission changed
 }
+
+// origin is where the batches of a part come from, and so what is checked.
+type origin uint8
+
+const (
+	fromLog         origin = iota // the engine and the log itself: no producers
+	fromClient                    // an outside producer: epoch and sequence
+	fromCoordinator               // offsets within a transaction: epoch only
+)
 
 // entry is one atomic step on its way through the journal.
 type entry struct {
@@ -176,7 +189,11 @@ func (l *Embedded) checkWrite(pt *part, p *partition, batches []byte, sealed boo
 // while nobody is admitted.
 func (l *Embedded) submit(en *entry, producer string, epoch Epoch) error {
 	l.mu.Lock()
-	if err := l.admitLocked(en, producer, epoch); err != nil {
+	err := l.admissibleLocked(en, producer, epoch)
+	if err == nil {
+		err = l.assignLocked(en)
+	}
+	if err != nil {
 		l.mu.Unlock()
 		return err
 	}
@@ -195,7 +212,8 @@ func (l *Embedded) enqueueLocked(en *entry) *group {
 	return l.pending
 }
 
-func (l *Embedded) admitLocked(en *entry, producer string, epoch Epoch) error {
+// admissibleLocked tells whether an entry may be admitted at all.
+func (l *Embedded) admissibleLocked(en *entry, producer string, epoch Epoch) error {
 	if l.closed {
 		return ErrClosed
 	}
@@ -210,6 +228,12 @@ func (l *Embedded) admitLocked(en *entry, producer string, epoch Epoch) error {
 			return fmt.Errorf("%w %q", ErrUnknownTopic, p.tp.Topic)
 		}
 	}
+	return nil
+}
+
+// assignLocked gives the batches of an admissible entry their offsets and takes
+// in what they say of their producers. If one may not follow, nothing is changed.
+func (l *Embedded) assignLocked(en *entry) error {
 	for i := range en.parts {
 		pt := &en.parts[i]
 		if pt.kind != partBatches {
@@ -220,12 +244,30 @@ func (l *Embedded) admitLocked(en *entry, producer string, epoch Epoch) error {
 		for b := pt.batches; len(b) > 0; {
 			info := parseHeader(b)
 			setBatchOffset(b, base, l.leaderEpoch)
+			if info.ProducerID >= 0 {
+				info.BaseOffset = base
+				if err := l.admitProducerLocked(pt, &info, en.time); err != nil {
+					l.unassignLocked(en.parts[:i+1])
+					return err
+				}
+			}
 			base += Offset(info.LastOffsetDelta) + 1
 			b = b[info.Size:]
 		}
 		pt.p.next = base
 	}
 	return nil
+}
+
+// unassignLocked undoes assignLocked, the last part first.
+func (l *Embedded) unassignLocked(parts []part) {
+	for i := range slices.Backward(parts) {
+		if pt := &parts[i]; pt.kind == partBatches {
+			pt.p.next = pt.base
+			pt.p.producers.undo(pt)
+			pt.undo = nil
+		}
+	}
 }
 
 // await waits for a group. Whoever finds the token leads: no timer, no
@@ -237,10 +279,7 @@ func (l *Embedded) await(g *group) error {
 			return g.err
 		case <-l.token:
 		}
-		l.mu.Lock()
-		next := l.pending
-		l.pending = nil
-		l.mu.Unlock()
+		next := l.take()
 		if next == nil {
 			l.token <- struct{}{}
 			<-g.done // its leader applies it
@@ -248,6 +287,14 @@ func (l *Embedded) await(g *group) error {
 		}
 		l.lead(next)
 	}
+}
+
+// take returns the group that is written next, or nil. The caller holds the token.
+func (l *Embedded) take() *group {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.storing, l.pending = l.pending, nil
+	return l.storing
 }
 
 // lead takes a group through the journal and into the segments. The caller
@@ -269,6 +316,7 @@ func (l *Embedded) lead(g *group) {
 			}
 		}
 	}
+	l.storing = nil
 	l.mu.Unlock()
 	l.token <- struct{}{}
 	l.apply(g)
@@ -309,7 +357,9 @@ func (l *Embedded) abandon(g *group, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	behind := l.pending
-	l.pending = nil
+	behind.undo(producersOf)
+	g.undo(producersOf)
+	l.pending, l.storing = nil, nil
 	for _, failed := range []*group{g, behind} {
 		if failed == nil {
 			continue

@@ -71,6 +71,7 @@
 //	    <base offset>.log        record batches, as Kafka's protocol carries them
 //	    <base offset>.index      sparse: offset → position        derived
 //	    <base offset>.timeindex  sparse: timestamp → offset       derived
+//	    <offset>.snapshot        producers as of that offset      derived
 //	    leader-epoch-checkpoint  where leader epochs begin        derived
 //	    partition.metadata       the topic's id                   derived
 //	  topics/<topic>-<partition>.<id>-delete/   a deleted topic, on its way out

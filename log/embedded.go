@@ -35,11 +35,13 @@ type Embedded struct {
 	mu      sync.Mutex // admission: guards the fields below, and next, durable, deleted of partitions
 	closed  bool
 	pending *group           // admitted, not yet taken by a leader
+	storing *group           // taken by the leader, not yet durable
 	tail    *group           // the last group made
 	fences  map[string]Epoch // by producer
 	fenced  int64            // fences raised since Open: the low half of epochs
 
 	producerIDs int64 // given out since Open: the low half of producer ids
+	producers   int   // remembered by all partitions; too many when a topic was deleted
 
 	// token lies in the channel while no leader writes and syncs the journal.
 	token   chan struct{}
@@ -179,6 +181,7 @@ func (l *Embedded) Maintain() error {
 	if err := l.checkpoint(); err != nil {
 		return err
 	}
+	l.expireProducers()
 	return errors.Join(l.retain(), l.compact(), l.scrub())
 }
 
@@ -302,10 +305,7 @@ func (l *Embedded) closeFiles() error {
 func (l *Embedded) drain() {
 	for {
 		<-l.token
-		l.mu.Lock()
-		g := l.pending
-		l.pending = nil
-		l.mu.Unlock()
+		g := l.take()
 		if g == nil {
 			break
 		}

@@ -2,8 +2,10 @@ package log
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"sync"
 	"testing"
 	"time"
@@ -447,3 +449,23 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// clock is moved by hand.
+type clock struct{ at time.Time }
+
+func newClock() *clock          { return &clock{time.UnixMilli(1_000_000_000_000)} }
+func (c *clock) now() time.Time { return c.at }
+func (c *clock) advance(milliseconds int) {
+	c.at = c.at.Add(time.Duration(milliseconds) * time.Millisecond)
+}
+
+func (l *Embedded) partitionOf(topic string, n int32) *partition {
+	p, err := l.partition(TopicPartition{topic, n})
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// putCRC writes the checksum of body to b.
+func putCRC(b, body []byte) { binary.BigEndian.PutUint32(b, crc32.Checksum(body, castagnoli)) }

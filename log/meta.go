@@ -56,6 +56,8 @@ type metaPartition struct {
 	Segments []metaSegment `json:"segments,omitempty"`
 	// Compacted is where compaction goes on: below it every key is there once.
 	Compacted Offset `json:"compacted,omitempty"`
+	// Producers is nil if none was known at the recovery point.
+	Producers *metaProducers `json:"producers,omitempty"`
 }
 
 // metaSegment is a segment as of the recovery point. All but the last are sealed.

@@ -59,6 +59,16 @@ type Options struct {
 	// to find damage early. Default: 64 MiB; negative: none.
 	ScrubBytes int64
 
+	// ProducerExpiry is how long a partition remembers an idempotent producer
+	// that is silent. One that had a transaction is remembered seven times as
+	// long. Default: 24 h.
+	ProducerExpiry time.Duration
+
+	// MaxProducers bounds how many producers are remembered, those of all
+	// partitions together, at about 300 bytes each. Beyond it, those that were
+	// silent longest are forgotten. Default: 262,144.
+	MaxProducers int
+
 	// Logger hears about recovery, damage and background work. Default: none.
 	Logger hclog.Logger
 
@@ -84,6 +94,8 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.MaintainEvery, 30*time.Second)
 	setDefault(&o.CompactBytes, 256<<20)
 	setDefault(&o.ScrubBytes, 64<<20)
+	setDefault(&o.ProducerExpiry, 24*time.Hour)
+	setDefault(&o.MaxProducers, 1<<18)
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
@@ -115,6 +127,8 @@ func (o *Options) Validate() error {
 	want(o.DefaultPartitions >= 1 && o.DefaultPartitions <= maxPartitions, "options: DefaultPartitions is %d, want 1 to %d", o.DefaultPartitions, maxPartitions)
 	want(o.MaxCommitBytes >= 1<<10 && o.MaxCommitBytes <= 1<<30, "options: MaxCommitBytes is %d, want 1 KiB to 1 GiB", o.MaxCommitBytes)
 	want(o.CompactBytes > 0, "options: CompactBytes is %d, want more than 0", o.CompactBytes)
+	want(o.ProducerExpiry >= time.Millisecond && o.ProducerExpiry <= 10*365*24*time.Hour, "options: ProducerExpiry is %v, want 1 ms to 10 years", o.ProducerExpiry)
+	want(o.MaxProducers > 0, "options: MaxProducers is %d, want more than 0", o.MaxProducers)
 	want(o.Sync.Mode <= SyncNone, "options: Sync.Mode is %d, want SyncGroup, SyncInterval or SyncNone", o.Sync.Mode)
 	if o.Sync.Mode == SyncInterval {
 		want(o.Sync.Every > 0, "options: Sync.Every is %v, want more than 0 with SyncInterval", o.Sync.Every)

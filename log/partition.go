@@ -19,9 +19,10 @@ type partition struct {
 	dir   string
 
 	// Guarded by Embedded.mu.
-	next    Offset // of the next record to be admitted
-	durable Offset // end of what the journal has safe
-	deleted bool
+	next      Offset // of the next record to be admitted
+	durable   Offset // end of what the journal has safe
+	deleted   bool
+	producers producers
 
 	start atomic.Int64 // first offset that is kept
 	hw    atomic.Int64 // high watermark: end of what readers may see
@@ -36,11 +37,12 @@ type partition struct {
 	swapMu sync.RWMutex
 
 	// Owned by the applier (Embedded.applyMu).
-	written  int64      // bytes in the last segment, staged ones included
-	staged   *[]byte    // bytes of the last segment that are still to be written, or nil
-	dirty    []*segment // not synced since they were written to
-	newDir   bool       // the directory's own entry may not be durable
-	newFiles bool       // entries in the directory may not be durable
+	written  int64          // bytes in the last segment, staged ones included
+	staged   *[]byte        // bytes of the last segment that are still to be written, or nil
+	dirty    []*segment     // not synced since they were written to
+	newDir   bool           // the directory's own entry may not be durable
+	newFiles bool           // entries in the directory may not be durable
+	snapshot *metaProducers // the last of the producers, or nil
 
 	epochs leaderEpochs
 

@@ -95,9 +95,16 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	if cfg.appendTime {
 		pd.result.AppendTime = en.time
 	}
+	en.one[0].origin = fromClient
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.admitLocked(en, "", 0); err != nil {
+	if err := l.admissibleLocked(en, "", 0); err != nil {
+		return nil, err
+	}
+	if pd.duplicateLocked() {
+		return pd, nil
+	}
+	if err := l.assignLocked(en); err != nil {
 		return nil, err
 	}
 	pd.result.Base = en.one[0].base
@@ -111,6 +118,33 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 		}()
 	}
 	return pd, nil
+}
+
+// duplicateLocked tells whether all batches are second copies of such as were
+// admitted before. Then the result is that of the originals, once they are
+// durable: at the latest with the last group made.
+func (pd *Produced) duplicateLocked() bool {
+	var first, last *producedBatch
+	for b := pd.en.one[0].batches; len(b) > 0; {
+		info := parseHeader(b)
+		if info.ProducerID < 0 {
+			return false
+		}
+		if last = pd.p.producers.get(info.ProducerID).duplicate(&info); last == nil {
+			return false
+		}
+		if first == nil {
+			first = last
+		}
+		b = b[info.Size:]
+	}
+	pd.last, pd.result.Base = last.lastOffset, first.base()
+	if pd.result.AppendTime != NoTimestamp {
+		pd.result.AppendTime = first.maxTime
+	}
+	pd.g = pd.l.tail
+	pd.l.m.duplicates.Inc(1)
+	return true
 }
 
 // checkProduced judges what the client may say of its batches, whose headers
@@ -195,12 +229,29 @@ func checkKeys(info *BatchInfo, batch []byte) error {
 // with Append it cannot be interrupted: the batches are the caller's memory.
 // A second call returns the same.
 func (pd *Produced) Wait(ctx context.Context) (ProduceResult, error) {
-	if err := pd.l.await(pd.g); err != nil {
+	if err := pd.wait(); err != nil {
 		return ProduceResult{}, fmt.Errorf("produce to %s: %w", pd.p.tp, err)
 	}
 	r := pd.result
 	r.Start = pd.p.bounds().Start
-	pd.l.m.records.Inc(int64(pd.en.one[0].count))
-	pd.l.m.bytesIn.Inc(int64(pd.bytes))
+	if pd.last < 0 {
+		pd.l.m.records.Inc(int64(pd.en.one[0].count))
+		pd.l.m.bytesIn.Inc(int64(pd.bytes))
+	}
 	return r, nil
+}
+
+func (pd *Produced) wait() error {
+	if pd.last < 0 {
+		return pd.l.await(pd.g)
+	}
+	visible := func() bool { return Offset(pd.p.hw.Load()) > pd.last }
+	if visible() {
+		return nil
+	}
+	// The group may fail and the original, which was in one before it, not.
+	if err := pd.l.await(pd.g); !visible() {
+		return err
+	}
+	return nil
 }

@@ -311,6 +311,9 @@ func (r *recovery) run(m *meta) error {
 	if err := r.replay(); err != nil {
 		return err
 	}
+	if err := r.loadProducers(); err != nil {
+		return err
+	}
 	number := m.Journal
 	if n := len(r.journal.numbers); n > 0 {
 		number = max(number, r.journal.numbers[n-1])

@@ -1,0 +1,213 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// metaProducers says where what is known of a partition's producers begins: with
+// the snapshot of that offset, and from there on the batches say it. A partition
+// without it had none at its recovery point.
+type metaProducers struct {
+	From Offset `json:"from"`
+}
+
+// loadProducers finds out what is known of the producers of all partitions, once
+// they hold what they shall.
+func (r *recovery) loadProducers() error {
+	for _, p := range r.order {
+		if err := r.loadPartition(p); err != nil {
+			return fmt.Errorf("partition %s: producers: %w", p.tp, err)
+		}
+		r.l.producers += len(p.producers)
+	}
+	return nil
+}
+
+func (r *recovery) loadPartition(p *partition) error {
+	l, mp := r.l, r.walks[p].meta
+	from := mp.Recovery
+	if mp.Producers != nil {
+		from = mp.Producers.From
+		ps, err := readSnapshot(l.fs, p.dir, from)
+		if err != nil {
+			l.logger.Warn("producers are found out from all batches", "partition", p.tp, "err", err)
+			from = 0
+		} else {
+			p.producers, p.snapshot = ps, mp.Producers
+		}
+	}
+	return p.scanProducers(from, l.now())
+}
+
+func readSnapshot(fs FS, dir string, at Offset) (producers, error) {
+	name := fs.PathJoin(dir, baseName(int64(at))+snapshotSuffix)
+	data, err := readFile(fs, name)
+	if err != nil {
+		return nil, fmt.Errorf("read producer snapshot: %w", err)
+	}
+	ps, err := decodeSnapshot(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return ps, nil
+}
+
+// scanProducers takes in what the batches from an offset on say of their
+// producers. It reads headers, and what control batches hold.
+func (p *partition) scanProducers(from Offset, now Timestamp) error {
+	end := Offset(p.hw.Load())
+	list := *p.segments.Load()
+	for i, s := range list {
+		if from >= end || i+1 < len(list) && list[i+1].base <= from {
+			continue
+		}
+		if err := p.scanSegment(s, from, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *partition) scanSegment(s *segment, from Offset, now Timestamp) error {
+	r, err := p.openSegment(s)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	pos, err := r.position(from)
+	if err != nil {
+		return err
+	}
+	sc := newBatchScanner(r, s.logName(), pos, s.size.Load())
+	defer sc.Close()
+	for {
+		pos := sc.pos
+		info, err := sc.header()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if info.ProducerID < 0 || info.NextOffset() <= from {
+			continue
+		}
+		var batch []byte
+		if info.IsControl() {
+			sc.pos = pos
+			if info, batch, err = sc.batch(); err != nil {
+				return err
+			}
+		}
+		if err := p.restoreBatch(&info, batch, now); err != nil {
+			return &damageAt{s.logName(), pos, err}
+		}
+	}
+}
+
+// restoreBatch takes in a batch that was admitted long ago. batch is nil unless
+// it is a control batch.
+func (p *partition) restoreBatch(info *BatchInfo, batch []byte, now Timestamp) error {
+	s := p.producers.get(info.ProducerID)
+	next := s
+	if !info.IsControl() {
+		next = s.withBatch(info, now)
+	} else {
+		m, ok, err := decodeMarker(info, batch)
+		if err != nil {
+			return err
+		}
+		if ok {
+			next = s.withMarker(info.ProducerEpoch, m.CoordinatorEpoch, now)
+		}
+	}
+	if next == s {
+		return nil
+	}
+	if p.producers == nil {
+		p.producers = producers{}
+	}
+	p.producers[info.ProducerID] = next
+	return nil
+}
+
+// snapshotDue tells whether a partition whose producers are ps, all of them
+// durable, wants a snapshot: not before it has begun another segment, so that
+// what a crash leaves to be read is one segment at most; and when it is closed.
+// The caller is the applier.
+func (p *partition) snapshotDue(ps producers, closing bool) bool {
+	if len(ps) == 0 {
+		return false
+	}
+	s := p.last()
+	return p.snapshot == nil || closing && p.snapshot.From != Offset(p.hw.Load()) || s != nil && s.base > p.snapshot.From
+}
+
+// collectProducers adds to the work of a checkpoint what it has to do for
+// producers. The caller is the applier.
+func (l *Embedded) collectProducers(work []dirtyPartition) []dirtyPartition {
+	l.mu.Lock()
+	closing := l.closed
+	at := map[*partition]int{} // in work
+	var of []*partition
+	for i := range work {
+		at[work[i].p] = i
+		of = append(of, work[i].p)
+	}
+	if closing {
+		of = of[:0]
+		_ = l.eachPartition(func(p *partition) error { of = append(of, p); return nil })
+	}
+	known := l.durableProducersLocked(of)
+	l.mu.Unlock()
+
+	for _, p := range of {
+		ps := known[p]
+		due := p.snapshotDue(ps, closing)
+		i, is := at[p]
+		if !is && !due {
+			continue
+		}
+		if !is {
+			work = append(work, dirtyPartition{p: p, safe: p.describe()})
+			i = len(work) - 1
+		}
+		w := &work[i]
+		switch {
+		case len(ps) == 0:
+			p.snapshot = nil
+		case due:
+			p.snapshot = &metaProducers{From: Offset(p.hw.Load())}
+			w.snapshot = appendSnapshot(nil, ps)
+		}
+		w.safe.Producers = p.snapshot
+	}
+	return work
+}
+
+// storeSnapshot makes the snapshot of a partition durable, but for its name.
+func (w *dirtyPartition) storeSnapshot(fs FS) error {
+	name := fs.PathJoin(w.p.dir, baseName(int64(w.safe.Producers.From))+snapshotSuffix)
+	return writeFile(fs, name, w.snapshot, true)
+}
+
+// removeSnapshots removes the snapshots that the meta does not name. One that
+// cannot be removed is in nobody's way.
+func (l *Embedded) removeSnapshots(work []dirtyPartition) {
+	for _, w := range work {
+		if w.snapshot == nil {
+			continue
+		}
+		names, err := l.fs.List(w.p.dir)
+		for _, name := range names {
+			if at, ok := parseName(name, snapshotSuffix); ok && Offset(at) != w.safe.Producers.From {
+				err = errors.Join(err, l.fs.Remove(l.fs.PathJoin(w.p.dir, name)))
+			}
+		}
+		if err != nil && !isNotExist(err) {
+			l.logger.Warn("old producer snapshots were not removed", "partition", w.p.tp, "err", err)
+		}
+	}
+}
