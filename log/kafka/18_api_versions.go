@@ -39,5 +39,16 @@ func (s *Server) apiVersions(_ context.Context, r *request) (kmsg.Response, erro
 		}
 		resp.ApiKeys = append(resp.ApiKeys, k)
 	}
+	if req.Version >= 3 && !r.unsupported {
+		// Producers may leave out AddPartitionsToTxn, and get a new epoch with
+		// every transaction (KIP-890).
+		supported := kmsg.NewApiVersionsResponseSupportedFeature()
+		supported.Name, supported.MaxVersion = "transaction.version", txnVersion
+		resp.SupportedFeatures = append(resp.SupportedFeatures, supported)
+		finalized := kmsg.NewApiVersionsResponseFinalizedFeature()
+		finalized.Name, finalized.MaxVersionLevel, finalized.MinVersionLevel = "transaction.version", txnVersion, txnVersion
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, finalized)
+		resp.FinalizedFeaturesEpoch = 0
+	}
 	return resp, nil
 }

@@ -47,7 +47,18 @@ func newAPIs() map[int16]*api {
 	for _, a := range []api{
 		produceAPI, fetchAPI, listOffsetsAPI, metadataAPI, offsetForLeaderEpochAPI,
 		apiVersionsAPI,
-		createTopicsAPI, deleteTopicsAPI, describeConfigsAPI,
+		createTopicsAPI,
+		deleteTopicsAPI,
+		initProducerIDAPI,
+		addPartitionsToTxnAPI,
+		addOffsetsToTxnAPI,
+		endTxnAPI,
+		writeTxnMarkersAPI,
+		txnOffsetCommitAPI,
+		describeConfigsAPI,
+		describeProducersAPI,
+		describeTransactionsAPI,
+		listTransactionsAPI,
 	} {
 		table[int16(a.key)] = &a
 	}

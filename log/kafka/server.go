@@ -18,6 +18,7 @@ type Server struct {
 	logger hclog.Logger
 	m      counters
 	apis   map[int16]*api
+	txns   *txns
 
 	listeners []net.Listener
 	queued    *semaphore.Weighted // bytes of requests, of Options.MaxQueuedBytes
@@ -44,10 +45,16 @@ func Listen(opts Options) (*Server, error) {
 	}
 	s.m.register(opts.Metrics)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.bind(); err != nil {
+	s.txns = newTxns(opts.Log, opts.Now)
+	err := s.txns.load(s.ctx)
+	if err == nil {
+		err = s.bind()
+	}
+	if err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("serve Kafka: %w", err)
 	}
+	s.wg.Go(s.sweepTxns)
 	for _, l := range s.listeners {
 		s.wg.Go(func() { s.accept(l) })
 	}
@@ -188,5 +195,21 @@ func (s *Server) isStopping() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// sweepTxns ends what has taken too long, until the server ends.
+func (s *Server) sweepTxns() {
+	tick := time.NewTicker(txnSweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.txns.sweep(s.ctx); err != nil {
+				s.logger.Warn("transactions were not ended in time", "err", err)
+			}
+		}
 	}
 }
