@@ -132,3 +132,26 @@ func (s *space) refresh(l *Embedded) {
 		s.refill(l)
 	}
 }
+
+// Disk returns the size of the disk that the log is on and what is free of it,
+// in bytes.
+func (l *Embedded) Disk() (total, free int64, err error) {
+	u, err := l.fs.GetDiskUsage(l.dir)
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask for the space of %s: %w", l.dir, err)
+	}
+	return int64(min(u.TotalBytes, 1<<62)), int64(min(u.AvailBytes, 1<<62)), nil
+}
+
+// PartitionBytes is the size of a partition's segments, in bytes.
+func (l *Embedded) PartitionBytes(tp TopicPartition) (int64, error) {
+	p, err := l.partition(tp)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, s := range *p.segments.Load() {
+		n += s.size.Load()
+	}
+	return n, nil
+}

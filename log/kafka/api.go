@@ -49,6 +49,7 @@ func newAPIs() map[int16]*api {
 		apiVersionsAPI,
 		createTopicsAPI,
 		deleteTopicsAPI,
+		deleteRecordsAPI,
 		initProducerIDAPI,
 		addPartitionsToTxnAPI,
 		addOffsetsToTxnAPI,
@@ -56,9 +57,18 @@ func newAPIs() map[int16]*api {
 		writeTxnMarkersAPI,
 		txnOffsetCommitAPI,
 		describeConfigsAPI,
+		alterConfigsAPI,
+		describeLogDirsAPI,
+		createPartitionsAPI,
+		electLeadersAPI,
+		incrementalAlterConfigsAPI,
+		alterPartitionAssignmentsAPI,
+		listPartitionReassignmentsAPI,
+		describeClusterAPI,
 		describeProducersAPI,
 		describeTransactionsAPI,
 		listTransactionsAPI,
+		describeTopicPartitionsAPI,
 	} {
 		table[int16(a.key)] = &a
 	}

@@ -27,6 +27,8 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // all goroutines
 
+	alterMu sync.Mutex // one change of configs at a time, from reading to writing
+
 	stopping chan struct{} // closed when Shutdown begins: who waits answers now
 
 	mu    sync.Mutex // guards conns and the closing of stopping

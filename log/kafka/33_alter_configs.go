@@ -1,0 +1,98 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// AlterConfigs replaces all that is set on a topic. Its successor,
+// IncrementalAlterConfigs, changes single configs.
+var alterConfigsAPI = api{key: kmsg.AlterConfigs, min: 0, max: 2, handle: (*Server).alterConfigs}
+
+func (s *Server) alterConfigs(ctx context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.AlterConfigsRequest)
+	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
+	named := map[string]int{}
+	for i := range req.Resources {
+		named[resourceID(req.Resources[i].ResourceType, req.Resources[i].ResourceName)]++
+	}
+	for i := range req.Resources {
+		rr := &req.Resources[i]
+		out := kmsg.NewAlterConfigsResponseResource()
+		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
+		err := s.alterTopicConfigs(ctx, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
+			return replacedConfigs(rr)
+		}, len(rr.Configs))
+		out.ErrorCode, out.ErrorMessage = answerError(err)
+		resp.Resources = append(resp.Resources, out)
+	}
+	return resp, nil
+}
+
+func resourceID(kind kmsg.ConfigResourceType, name string) string {
+	return fmt.Sprintf("%d %s", kind, name)
+}
+
+// alterTopicConfigs has change turn what is set on a topic into what shall be.
+// named counts how often the request names each resource; changes is how many
+// configs it names for this one.
+func (s *Server) alterTopicConfigs(ctx context.Context, kind kmsg.ConfigResourceType, name string, named map[string]int, validateOnly bool,
+	change func(old map[string]string) (map[string]string, error), changes int) error {
+	if named[resourceID(kind, name)] > 1 {
+		return problem(kerr.InvalidRequest, "resource %q is named more than once", name)
+	}
+	if kind != kmsg.ConfigResourceTypeTopic {
+		if _, err := s.configsOf(ctx, kind, name); err != nil {
+			return err
+		}
+		if changes == 0 {
+			return nil
+		}
+		return problem(kerr.InvalidRequest, "configs of %v are set by the command line of the server, when it starts", kind)
+	}
+	// Two clients that alter a topic at once must not undo each other's work.
+	s.alterMu.Lock()
+	defer s.alterMu.Unlock()
+	t, err := s.opts.Log.Topic(ctx, name)
+	if err != nil {
+		return err
+	}
+	if t.Internal {
+		return problem(kerr.InvalidConfig, "topic %q is the log's own", name)
+	}
+	wanted, err := change(maps.Clone(t.Configs))
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Log.CheckConfigs(wanted); err != nil || validateOnly {
+		return err
+	}
+	changed := map[string]*string{}
+	for k := range t.Configs {
+		changed[k] = nil
+	}
+	for k, v := range wanted {
+		changed[k] = &v
+	}
+	_, err = s.opts.Log.AlterTopic(ctx, name, changed)
+	return err
+}
+
+// replacedConfigs are those that shall be set.
+func replacedConfigs(rr *kmsg.AlterConfigsRequestResource) (map[string]string, error) {
+	wanted := map[string]string{}
+	for _, c := range rr.Configs {
+		if _, twice := wanted[c.Name]; twice {
+			return nil, problem(kerr.InvalidRequest, "config %s is named more than once", c.Name)
+		}
+		if c.Value == nil {
+			return nil, problem(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
+		}
+		wanted[c.Name] = *c.Value
+	}
+	return wanted, nil
+}
