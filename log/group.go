@@ -95,6 +95,19 @@ func (m *member) Close() error {
 	return nil
 }
 
+// Members tells what the members of a group have that have joined in this
+// process, in the order of their coming; none if there are none.
+func (l *Embedded) Members(group string) [][]TopicPartition {
+	g := &l.members
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var list [][]TopicPartition
+	for _, m := range g.groups[group] {
+		list = append(list, slices.Clone(m.tps))
+	}
+	return list
+}
+
 // close takes everything from everybody.
 func (g *members) close() {
 	g.mu.Lock()

@@ -64,6 +64,11 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 
 func (s *Server) commitTxnOffsets(ctx context.Context, req *kmsg.TxnOffsetCommitRequest, offsets []log.GroupOffset) error {
 	p := producerEpoch{req.ProducerID, req.ProducerEpoch}
+	if code := s.groups.mayCommit(&committer{
+		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation, transaction: true,
+	}); code != nil {
+		return code
+	}
 	var err error
 	errTxn := s.txns.write(ctx, req.TransactionalID, p, req.Version >= 5, []log.TopicPartition{offsetsPartition}, func() {
 		err = s.opts.Log.CommitTxnOffsets(ctx, req.Group, p.id, p.epoch, offsets)

@@ -58,6 +58,14 @@ type Options struct {
 	// RebalanceDelay is how long the first members of a new group wait for more.
 	// Default: 0; Kafka's is 3 s.
 	RebalanceDelay time.Duration
+	// MinSessionTimeout and MaxSessionTimeout bound what members of groups may
+	// ask for. Default: 6 s and 30 minutes, as in Kafka.
+	MinSessionTimeout, MaxSessionTimeout time.Duration
+	// MaxGroupSize bounds the members of a group. Default: 10,000.
+	MaxGroupSize int
+	// OffsetsRetention is how long the offsets of a group are kept that has no
+	// members. Default: 7 days, as in Kafka; negative: for ever.
+	OffsetsRetention time.Duration
 
 	// Logger hears about connections and refusals. Default: none.
 	Logger hclog.Logger
@@ -79,6 +87,10 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.MaxConnections, 10_000)
 	setDefault(&o.MaxIdle, 10*time.Minute)
 	setDefault(&o.MaxWrite, 30*time.Second)
+	setDefault(&o.MinSessionTimeout, 6*time.Second)
+	setDefault(&o.MaxSessionTimeout, 30*time.Minute)
+	setDefault(&o.MaxGroupSize, 10_000)
+	setDefault(&o.OffsetsRetention, 7*24*time.Hour)
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
@@ -125,6 +137,8 @@ func (o *Options) Validate() error {
 	want(o.MaxIdle > 0, "MaxIdle is %v, want more than 0", o.MaxIdle)
 	want(o.MaxWrite > 0, "MaxWrite is %v, want more than 0", o.MaxWrite)
 	want(o.RebalanceDelay >= 0, "RebalanceDelay is %v, want 0 or more", o.RebalanceDelay)
+	want(o.MinSessionTimeout > 0 && o.MinSessionTimeout <= o.MaxSessionTimeout, "MinSessionTimeout is %v, want more than 0 and at most MaxSessionTimeout, which is %v", o.MinSessionTimeout, o.MaxSessionTimeout)
+	want(o.MaxGroupSize > 0, "MaxGroupSize is %d, want 1 or more", o.MaxGroupSize)
 	return errors.Join(errs...)
 }
 

@@ -19,6 +19,7 @@ type Server struct {
 	m      counters
 	apis   map[int16]*api
 	txns   *txns
+	groups *coordinator
 
 	listeners []net.Listener
 	queued    *semaphore.Weighted // bytes of requests, of Options.MaxQueuedBytes
@@ -47,12 +48,7 @@ func Listen(opts Options) (*Server, error) {
 	}
 	s.m.register(opts.Metrics)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.txns = newTxns(opts.Log, opts.Now)
-	err := s.txns.load(s.ctx)
-	if err == nil {
-		err = s.bind()
-	}
-	if err != nil {
+	if err := s.begin(); err != nil {
 		s.cancel()
 		return nil, fmt.Errorf("serve Kafka: %w", err)
 	}
@@ -61,6 +57,22 @@ func Listen(opts Options) (*Server, error) {
 		s.wg.Go(func() { s.accept(l) })
 	}
 	return s, nil
+}
+
+// begin loads what is stored and binds the address.
+func (s *Server) begin() (err error) {
+	s.txns = newTxns(s.opts.Log, s.opts.Now)
+	if err := s.txns.load(s.ctx); err != nil {
+		return err
+	}
+	if s.groups, err = newCoordinator(s); err != nil {
+		return err
+	}
+	if err := s.bind(); err != nil {
+		s.groups.close()
+		return err
+	}
+	return nil
 }
 
 // bind listens at the address; at "localhost", on both families, since clients
@@ -176,6 +188,7 @@ func (s *Server) Close() error {
 	s.cancel()
 	s.stop((*conn).close)
 	s.wg.Wait()
+	s.groups.close()
 	return nil
 }
 

@@ -1,0 +1,166 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// OffsetCommit stores how far a group has read. Version 6 brings the leader
+// epoch, 7 static members. Versions 2 to 4 may say how long to keep the offsets;
+// that is up to the server, as it is in Kafka from version 5 on.
+var offsetCommitAPI = api{key: kmsg.OffsetCommit, min: 2, max: 9, handle: (*Server).offsetCommit}
+
+func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.OffsetCommitRequest)
+	resp := kmsg.NewPtrOffsetCommitResponse()
+	var offsets []log.GroupOffset
+	var at []*int16 // where the outcome of each belongs
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		topic := kmsg.NewOffsetCommitResponseTopic()
+		topic.Topic = t.Topic
+		topic.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(t.Partitions))
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			out := &topic.Partitions[j]
+			out.Default()
+			out.Partition = p.Partition
+			o := log.GroupOffset{
+				TopicPartition: log.TopicPartition{Topic: t.Topic, Partition: p.Partition},
+				Offset:         log.Offset(p.Offset), LeaderEpoch: p.LeaderEpoch,
+			}
+			if p.Metadata != nil {
+				o.Metadata = *p.Metadata
+			}
+			if code := s.groups.checkOffset(ctx, &o); code != nil {
+				out.ErrorCode = code.Code
+				continue
+			}
+			offsets, at = append(offsets, o), append(at, &out.ErrorCode)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	code := s.groups.mayCommit(&committer{
+		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation,
+	})
+	if code == nil && len(offsets) > 0 {
+		code = s.groups.commit(ctx, req.Group, offsets)
+	}
+	if code != nil {
+		for _, c := range at {
+			*c = code.Code
+		}
+	}
+	return resp, nil
+}
+
+// checkOffset tells why an offset cannot be committed, whoever commits it.
+func (c *coordinator) checkOffset(ctx context.Context, o *log.GroupOffset) *kerr.Error {
+	switch _, err := c.log.Bounds(ctx, o.TopicPartition); {
+	case err != nil:
+		return kerr.UnknownTopicOrPartition
+	case o.Offset < 0:
+		return kerr.InvalidCommitOffsetSize
+	case len(o.Metadata) > maxOffsetMetadata:
+		return kerr.OffsetMetadataTooLarge
+	}
+	return nil
+}
+
+// committer is who wants to commit offsets of a group.
+type committer struct {
+	group, member, instance string
+	generation              int32 // -1: no member
+	transaction             bool
+}
+
+// mayCommit tells why offsets cannot be committed, or nil. Who is no member of
+// the group can commit as long as the group has none.
+//
+// A commit during the join phase is for the generation that ends, and welcome.
+// After it the member has heard of the new generation, in which its partitions
+// may be another's: it shall sync first. A transaction has read what it commits
+// in any case.
+func (c *coordinator) mayCommit(by *committer) *kerr.Error {
+	if !validGroup(by.group) {
+		return kerr.InvalidGroupID
+	}
+	outside := by.generation < 0 && by.member == "" && by.instance == ""
+	if len(c.log.Members(by.group)) > 0 {
+		return kerr.UnknownMemberID // the engine's, which commits by itself
+	}
+	g := c.lookup(by.group)
+	if g == nil && by.generation >= 0 {
+		return kerr.IllegalGeneration
+	}
+	if g == nil {
+		if by.transaction || !c.isNew(by.group) {
+			return nil
+		}
+		return c.begin(by.group)
+	}
+	defer g.mu.Unlock()
+	if g.state == groupEmpty && by.generation < 0 {
+		return nil
+	}
+	if outside {
+		if by.transaction {
+			return nil // a producer that does not say for whom, before KIP-447
+		}
+		return kerr.UnknownMemberID
+	}
+	m, code := g.find(by.member, by.instance)
+	switch {
+	case code != nil:
+		return code
+	case by.generation != g.generation:
+		return kerr.IllegalGeneration
+	case g.state == groupCompleting && !by.transaction:
+		return kerr.RebalanceInProgress
+	}
+	if !by.transaction {
+		g.hear(m, c.now())
+	}
+	return nil
+}
+
+// isNew tells whether nobody has committed to a group yet.
+func (c *coordinator) isNew(name string) bool {
+	offsets, err := c.log.Committed(context.Background(), name)
+	return err == nil && len(offsets) == 0
+}
+
+// begin makes a group for a consumer on its own, and stores it: so it is known
+// to be no group of the engine's.
+func (c *coordinator) begin(name string) *kerr.Error {
+	g := c.ensure(name)
+	defer g.mu.Unlock()
+	if g.stored || g.state != groupEmpty {
+		return nil
+	}
+	if err := g.store(nil); err != nil {
+		c.logger.Error("a group was not stored", "group", name, "err", err)
+		c.dropIfUnused(g)
+		return storeCode(err)
+	}
+	return nil
+}
+
+// commit stores offsets.
+func (c *coordinator) commit(ctx context.Context, group string, offsets []log.GroupOffset) *kerr.Error {
+	_, err := c.log.Commit(ctx, &log.Commit{Group: group, Offsets: offsets})
+	switch {
+	case err == nil:
+		c.m.count("kafka.group.commits")
+		return nil
+	case errors.Is(err, log.ErrTooLarge):
+		return kerr.InvalidCommitOffsetSize
+	}
+	c.logger.Error("offsets were not committed", "group", group, "err", err)
+	return storeCode(err)
+}

@@ -1,0 +1,123 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// OffsetFetch tells how far groups have read. Version 2 can ask for all
+// partitions, 5 brings the leader epoch, 7 waits out transactions (RequireStable),
+// 8 asks for several groups, 9 says who asks (KIP-848).
+//
+// A group or partition that nobody has committed to has the offset -1; that is
+// no error.
+var offsetFetchAPI = api{key: kmsg.OffsetFetch, min: 1, max: 9, handle: (*Server).offsetFetch}
+
+func (s *Server) offsetFetch(ctx context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.OffsetFetchRequest)
+	resp := kmsg.NewPtrOffsetFetchResponse()
+	if r.version >= 8 {
+		for i := range req.Groups {
+			g, err := s.groups.fetch(ctx, &req.Groups[i], req.RequireStable)
+			if err != nil {
+				return nil, err
+			}
+			resp.Groups = append(resp.Groups, g)
+		}
+		return resp, nil
+	}
+	asked := kmsg.NewOffsetFetchRequestGroup()
+	asked.Group = req.Group
+	if req.Topics != nil || r.version < 2 {
+		asked.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
+	}
+	for i := range req.Topics {
+		t := kmsg.NewOffsetFetchRequestGroupTopic()
+		t.Topic, t.Partitions = req.Topics[i].Topic, req.Topics[i].Partitions
+		asked.Topics = append(asked.Topics, t)
+	}
+	g, err := s.groups.fetch(ctx, &asked, req.RequireStable)
+	if err != nil {
+		return nil, err
+	}
+	resp.ErrorCode = g.ErrorCode
+	for i := range g.Topics {
+		t := kmsg.NewOffsetFetchResponseTopic()
+		t.Topic = g.Topics[i].Topic
+		for _, p := range g.Topics[i].Partitions {
+			out := kmsg.NewOffsetFetchResponseTopicPartition()
+			out.Partition, out.Offset, out.LeaderEpoch, out.Metadata, out.ErrorCode = p.Partition, p.Offset, p.LeaderEpoch, p.Metadata, p.ErrorCode
+			t.Partitions = append(t.Partitions, out)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp, nil
+}
+
+// fetch looks up the offsets of one group: of the topics asked for, or all of
+// them if that is nil.
+func (c *coordinator) fetch(ctx context.Context, asked *kmsg.OffsetFetchRequestGroup, stable bool) (kmsg.OffsetFetchResponseGroup, error) {
+	resp := kmsg.NewOffsetFetchResponseGroup()
+	resp.Group = asked.Group
+	offsets, err := c.log.Committed(ctx, asked.Group)
+	if err != nil {
+		return resp, err
+	}
+	topics := asked.Topics
+	if topics == nil {
+		topics = topicsOf(offsets)
+	}
+	for i := range topics {
+		t := kmsg.NewOffsetFetchResponseGroupTopic()
+		t.Topic = topics[i].Topic
+		for _, p := range topics[i].Partitions {
+			tp := log.TopicPartition{Topic: t.Topic, Partition: p}
+			out := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			out.Partition, out.Offset, out.LeaderEpoch, out.Metadata = p, -1, -1, kmsg.StringPtr("")
+			if stable && c.pendingOffsets(asked.Group, tp) {
+				out.ErrorCode = kerr.UnstableOffsetCommit.Code
+			} else if o, ok := offsets[tp]; ok {
+				out.Offset, out.LeaderEpoch, out.Metadata = int64(o.Offset), o.LeaderEpoch, kmsg.StringPtr(o.Metadata)
+			}
+			t.Partitions = append(t.Partitions, out)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp, nil
+}
+
+// topicsOf lists what there are offsets of, in order.
+func topicsOf(offsets map[log.TopicPartition]log.GroupOffset) (topics []kmsg.OffsetFetchRequestGroupTopic) {
+	tps := make([]log.TopicPartition, 0, len(offsets))
+	for tp := range offsets {
+		tps = append(tps, tp)
+	}
+	slices.SortFunc(tps, func(a, b log.TopicPartition) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	for _, tp := range tps {
+		if n := len(topics); n == 0 || topics[n-1].Topic != tp.Topic {
+			t := kmsg.NewOffsetFetchRequestGroupTopic()
+			t.Topic = tp.Topic
+			topics = append(topics, t)
+		}
+		last := &topics[len(topics)-1]
+		last.Partitions = append(last.Partitions, tp.Partition)
+	}
+	return topics
+}
+
+// pendingOffsets tells whether a transaction under way has committed an offset of
+// that partition.
+func (c *coordinator) pendingOffsets(group string, tp log.TopicPartition) bool {
+	l, ok := any(c.log).(interface {
+		PendingOffsets(group string, tps ...log.TopicPartition) bool
+	})
+	return ok && l.PendingOffsets(group, tp)
+}

@@ -1,0 +1,205 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// Groups are stored as Kafka stores them: one record each in the internal topic
+// __consumer_offsets, beside the committed offsets (log/offsets.go). The last
+// one counts; a null value removes the group.
+//
+//	key    2  version 2           value  2  version 3
+//	       2+ group                      2+ protocol type
+//	                                     4  generation
+//	                                     2+ protocol, or -1
+//	                                     2+ leader, or -1
+//	                                     8  when the state began, ms
+//	                                     4  members, of each:
+//	                                          2+ member id
+//	                                          2+ instance id, or -1
+//	                                          2+ client id
+//	                                          2+ client host
+//	                                          4  rebalance timeout, ms
+//	                                          4  session timeout, ms
+//	                                          4+ subscription, under the protocol
+//	                                          4+ assignment
+//
+// Strings have two bytes of length before them, bytes four; big-endian. A group
+// without members is empty, one with members is stable.
+const (
+	offsetsTopic      = "__consumer_offsets"
+	groupKeyVersion   = 2
+	groupValueVersion = 3
+	maxGroupValue     = 3 // the highest version that is read
+)
+
+var errNotGroup = errors.New("not a group")
+
+// store writes the group, with what is given to its members, and returns when it
+// is durable. The group's lock is held: nobody sees a state that is not stored.
+func (g *group) store(given map[string][]byte) error {
+	v := kmsg.NewGroupMetadataValue()
+	v.Version, v.ProtocolType, v.Generation = groupValueVersion, g.protocolType, g.generation
+	v.CurrentStateTimestamp = int64(log.TimestampOf(g.c.now()))
+	if len(g.members) > 0 {
+		v.Protocol, v.Leader = kmsg.StringPtr(g.protocol), kmsg.StringPtr(g.leader)
+	}
+	for _, id := range g.sorted() {
+		m := g.members[id]
+		s := kmsg.NewGroupMetadataValueMember()
+		s.MemberID, s.InstanceID, s.ClientID, s.ClientHost = m.id, m.instanceID(), m.clientID, m.host
+		s.RebalanceTimeoutMillis, s.SessionTimeoutMillis = int32(m.rebalanceTimeout.Milliseconds()), int32(m.sessionTimeout.Milliseconds())
+		s.Subscription, s.Assignment = nonNil(m.metadata(g.protocol)), nonNil(given[id])
+		v.Members = append(v.Members, s)
+	}
+	if err := g.c.write(appendGroupKey(nil, g.name), v.AppendTo(nil)); err != nil {
+		return fmt.Errorf("store group %q: %w", g.name, err)
+	}
+	g.stored = true
+	return nil
+}
+
+// unstore removes what is stored of the group, but for its offsets.
+func (g *group) unstore() error {
+	if err := g.c.write(appendGroupKey(nil, g.name), nil); err != nil {
+		return fmt.Errorf("remove group %q: %w", g.name, err)
+	}
+	g.stored = false
+	return nil
+}
+
+// write adds a record to the internal topic.
+func (c *coordinator) write(key, value []byte) error {
+	var b log.Builder
+	b.Append(log.TimestampOf(c.now()), key, value)
+	_, err := c.log.Commit(context.Background(), &log.Commit{Writes: []log.Write{{
+		TopicPartition: log.TopicPartition{Topic: offsetsTopic}, Batches: b.Bytes(),
+	}}})
+	return err
+}
+
+func appendGroupKey(dst []byte, name string) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, groupKeyVersion)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(name)))
+	return append(dst, name...)
+}
+
+// decodeGroupKey reads the key of a stored group. Keys of other versions belong
+// to other things.
+func decodeGroupKey(key []byte) (name string, ok bool) {
+	if len(key) < 4 || binary.BigEndian.Uint16(key) != groupKeyVersion {
+		return "", false
+	}
+	name = string(key[4:])
+	return name, len(name) == int(binary.BigEndian.Uint16(key[2:]))
+}
+
+// decodeGroup reads a stored group. It keeps nothing of value.
+func (c *coordinator) decodeGroup(name string, value []byte) (*group, error) {
+	if len(value) < 2 || binary.BigEndian.Uint16(value) > maxGroupValue {
+		return nil, fmt.Errorf("%w: version of value is not 0 to %d", errNotGroup, maxGroupValue)
+	}
+	v := kmsg.NewGroupMetadataValue()
+	if err := v.ReadFrom(append([]byte(nil), value...)); err != nil {
+		return nil, fmt.Errorf("%w: %d bytes: %w", errNotGroup, len(value), err)
+	}
+	g := newGroup(c, name)
+	g.protocolType, g.generation = v.ProtocolType, v.Generation
+	if v.CurrentStateTimestamp >= 0 {
+		g.since = time.UnixMilli(v.CurrentStateTimestamp)
+	}
+	if v.Protocol != nil {
+		g.protocol = *v.Protocol
+	}
+	for i := range v.Members {
+		s := &v.Members[i]
+		m := &member{
+			id: s.MemberID, clientID: s.ClientID, host: s.ClientHost,
+			sessionTimeout:   time.Duration(s.SessionTimeoutMillis) * time.Millisecond,
+			rebalanceTimeout: time.Duration(s.RebalanceTimeoutMillis) * time.Millisecond,
+			protocols:        []protocol{{g.protocol, s.Subscription}},
+			assignment:       nonNil(s.Assignment),
+		}
+		if s.InstanceID != nil {
+			m.instance = *s.InstanceID
+		}
+		if g.members[m.id] != nil || m.static() && g.statics[m.instance] != "" {
+			return nil, fmt.Errorf("%w: member %q twice", errNotGroup, m.id)
+		}
+		g.add(m)
+	}
+	if len(g.members) > 0 {
+		g.state = groupStable
+		if v.Leader == nil || g.members[*v.Leader] == nil {
+			return nil, fmt.Errorf("%w: its leader is not a member", errNotGroup)
+		}
+		g.leader = *v.Leader
+	}
+	return g, nil
+}
+
+// load reads what is stored. Members are given the time of a session to be heard
+// of again.
+func (c *coordinator) load() error {
+	tp := log.TopicPartition{Topic: offsetsTopic}
+	bounds, err := c.log.Bounds(context.Background(), tp)
+	if err != nil {
+		return fmt.Errorf("load groups: %w", err)
+	}
+	r, err := c.log.OpenReader(tp, bounds.Start, log.ReaderOptions{})
+	if err != nil {
+		return fmt.Errorf("load groups: %w", err)
+	}
+	defer r.Close()
+	for r.Position() < bounds.End {
+		recs, err := r.Poll()
+		if err == nil && len(recs) == 0 && r.Position() < bounds.End {
+			err = fmt.Errorf("%w: nothing at %d, want records up to %d", io.ErrUnexpectedEOF, r.Position(), bounds.End)
+		}
+		if err != nil {
+			return fmt.Errorf("load groups: %w", err)
+		}
+		for i := range recs {
+			c.loadRecord(&recs[i])
+		}
+	}
+	now := c.now()
+	for _, g := range c.all() {
+		g.mu.Lock()
+		for _, m := range g.members {
+			g.hear(m, now)
+		}
+		g.mu.Unlock()
+	}
+	return nil
+}
+
+// loadRecord takes in one record of the internal topic.
+func (c *coordinator) loadRecord(r *log.Record) {
+	name, ok := decodeGroupKey(r.Key)
+	if !ok {
+		return
+	}
+	delete(c.groups, name)
+	if r.IsTombstone() {
+		return
+	}
+	g, err := c.decodeGroup(name, r.Value)
+	if err != nil {
+		// Its members join again, and its offsets are not touched by this.
+		c.m.count("kafka.group.not-loaded")
+		c.logger.Error("a stored group was not understood and is as if it had no members", "group", name, "offset", r.Offset, "err", err)
+		return
+	}
+	g.stored = true
+	c.groups[name] = g
+}
