@@ -24,6 +24,8 @@ type api struct {
 	// begin, if set, starts a request ahead of its turn and returns what finishes
 	// it: see the package's page. The frame stays the request's until then.
 	begin func(s *Server, r *request) (finish func(ctx context.Context) (kmsg.Response, error))
+
+	shapes []*shape // of versions min to max
 }
 
 // request is one request on its way. All it points to is valid until it has been
@@ -81,6 +83,9 @@ func newAPIs() map[int16]*api {
 		listTransactionsAPI,
 		describeTopicPartitionsAPI,
 	} {
+		for version := a.min; version <= a.max; version++ {
+			a.shapes = append(a.shapes, shapeOf(a.key, version))
+		}
 		table[int16(a.key)] = &a
 	}
 	return table

@@ -192,7 +192,11 @@ func (c *conn) parse(frame []byte) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.body.ReadFrom(rest); err != nil {
+	err = r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest)
+	if err == nil {
+		err = r.body.ReadFrom(rest)
+	}
+	if err != nil {
 		return nil, refusef("malformed", "decode %s version %d of %d bytes: %w", r.key.Name(), r.version, len(frame), err)
 	}
 	return r, nil
