@@ -82,58 +82,121 @@ func (d *decoder) decodeBatch(dst []Record, info *BatchInfo, batch []byte) ([]Re
 		return dst, fmt.Errorf("%w: %d records in %d bytes", ErrInvalidBatch, info.Count, len(body))
 	}
 
-	// Field by field, straight-line: 18 ns for a record of 100 bytes, where a
-	// decoder with a sticky error takes three times as long.
 	n := len(dst)
 	dst = growRecords(dst, info.Count)
 	last := int64(-1)
 	appendTime := info.IsAppendTime()
 	p := 0
 	for i := range info.Count {
-		u, q := uvarint(body, p)
-		size := unzigzag(u)
-		if q < 0 || size < minRecordSize-1 || size > int64(len(body)-q) {
-			return dst[:n], badRecord(i, "length", p)
+		r := &dst[n+i]
+		next, time, offset := decodeShort(r, body, p)
+		if next == 0 {
+			var bad string
+			if next, time, offset, bad = d.decodeLong(r, body, p); bad != "" {
+				return dst[:n], badRecord(i, bad, p)
+			}
 		}
-		b := body[q : q+int(size)]
-		p = q + int(size)
-
-		u, q = uvarint(b, 1)
-		timeDelta := unzigzag(u)
-		if q < 0 {
-			return dst[:n], badRecord(i, "timestamp", p)
-		}
-		u, q = uvarint(b, q)
-		offsetDelta := unzigzag(u)
-		if q < 0 || offsetDelta <= last || offsetDelta > int64(info.LastOffsetDelta) {
+		if offset <= last || offset > int64(info.LastOffsetDelta) {
 			return dst[:n], badRecord(i, "offset", p)
 		}
-		last = offsetDelta
-
-		r := &dst[n+i]
-		r.Offset = info.BaseOffset + Offset(offsetDelta)
-		r.Timestamp = info.BaseTimestamp + Timestamp(timeDelta)
+		p, last = next, offset
+		r.Offset = info.BaseOffset + Offset(offset)
+		r.Timestamp = info.BaseTimestamp + Timestamp(time)
 		if appendTime {
 			r.Timestamp = info.MaxTimestamp
-		}
-		if r.Key, q = nullableBytes(b, q); q < 0 {
-			return dst[:n], badRecord(i, "key", p)
-		}
-		if r.Value, q = nullableBytes(b, q); q < 0 {
-			return dst[:n], badRecord(i, "value", p)
-		}
-		r.Headers = nil
-		if q == len(b)-1 && b[q] == 0 {
-			continue
-		}
-		if r.Headers, q = d.decodeHeaders(b, q); q != len(b) {
-			return dst[:n], badRecord(i, "headers", p)
 		}
 	}
 	if p != len(body) {
 		return dst[:n], fmt.Errorf("%w: %d bytes after the last record", ErrInvalidBatch, len(body)-p)
 	}
 	return dst, nil
+}
+
+// decodeLong reads key, value and headers of the record at body[p:], whatever it
+// looks like. It returns where the next record begins, and the deltas, or which
+// field is bad.
+func (d *decoder) decodeLong(r *Record, body []byte, p int) (next int, time, offset int64, bad string) {
+	u, q := uvarint(body, p)
+	size := unzigzag(u)
+	if q < 0 || size < minRecordSize-1 || size > int64(len(body)-q) {
+		return 0, 0, 0, "length"
+	}
+	b := body[q : q+int(size)]
+	next = q + int(size)
+
+	u, q = uvarint(b, 1)
+	time = unzigzag(u)
+	if q < 0 {
+		return 0, 0, 0, "timestamp"
+	}
+	u, q = uvarint(b, q)
+	offset = unzigzag(u)
+	if q < 0 {
+		return 0, 0, 0, "offset"
+	}
+	if r.Key, q = nullableBytes(b, q); q < 0 {
+		return 0, 0, 0, "key"
+	}
+	if r.Value, q = nullableBytes(b, q); q < 0 {
+		return 0, 0, 0, "value"
+	}
+	r.Headers = nil
+	if q == len(b)-1 && b[q] == 0 {
+		return next, time, offset, ""
+	}
+	if r.Headers, q = d.decodeHeaders(b, q); q != len(b) {
+		return 0, 0, 0, "headers"
+	}
+	return next, time, offset, ""
+}
+
+// decodeShort reads key and value of the record at b[p:] if it is as nearly all
+// are: every integer a byte or two, and no headers. It returns where the next
+// record begins, and the deltas; 0: it has to be read the long way, which takes
+// half as much again and also knows what is wrong with it.
+func decodeShort(r *Record, b []byte, p int) (next int, time, offset int64) {
+	if p > len(b)-minRecordSize {
+		return 0, 0, 0
+	}
+	size, q := uvarintShort(b, p)
+	end := q + int(size>>1)
+	if size&1 != 0 || size >= 1<<14 || end > len(b) || q > end-(minRecordSize-1) {
+		return 0, 0, 0
+	}
+	b = b[:end]
+	t, q := uvarintShort(b, q+1)
+	o, q := uvarintShort(b, q)
+	if t|o >= 1<<14 || q > end-3 {
+		return 0, 0, 0
+	}
+	u, q := uvarintShort(b, q)
+	r.Key = nil
+	if u != 1 {
+		v := q + int(u>>1)
+		if u&1 != 0 || u >= 1<<14 || v > end-2 {
+			return 0, 0, 0
+		}
+		r.Key = b[q:v:v]
+		q = v
+	}
+	if q > end-2 {
+		return 0, 0, 0
+	}
+	u, q = uvarintShort(b, q)
+	r.Value = nil
+	if u != 1 {
+		v := q + int(u>>1)
+		if u&1 != 0 || u >= 1<<14 || v != end-1 {
+			return 0, 0, 0
+		}
+		r.Value = b[q:v:v]
+		q = v
+	}
+	if q != end-1 || b[q] != 0 {
+		return 0, 0, 0
+	}
+	r.Headers = nil
+	return end, unzigzag(t), unzigzag(o)
 }
 
 // growRecords lengthens dst by n. The new records hold whatever they held.

@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"testing"
 )
 
@@ -60,6 +61,32 @@ func FuzzJournal(f *testing.F) {
 		}
 		if _, err := parseJournalHeader(data); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Whatever bytes lie in a record: no panic, and the short way of reading it comes
+// to the same as the long one, or leaves it to that.
+func FuzzRecord(f *testing.F) {
+	for _, r := range []Record{{}, {Key: []byte{}, Value: []byte("v")}, {Timestamp: 70, Value: make([]byte, 100)}, {Key: make([]byte, 70)}, {Headers: []Header{{Key: "h"}}}} {
+		b := appendBatch(nil, BatchInfo{}, 0, []Record{r})[BatchHeaderSize:]
+		f.Add(b, 0)
+		f.Add(append(b, b...), len(b))
+	}
+	f.Add([]byte{0x92, 0x00, 0, 0x80, 0x00, 0x80, 0x00, 0x81, 0x00, 0x80, 0x00, 0}, 0) // longer than they need be
+	f.Fuzz(func(t *testing.T, body []byte, p int) {
+		if p < 0 || p > len(body) {
+			return
+		}
+		var d decoder
+		var short, long Record
+		next, time, offset := decodeShort(&short, body, p)
+		wantNext, wantTime, wantOffset, bad := d.decodeLong(&long, body, p)
+		if next == 0 {
+			return
+		}
+		if bad != "" || next != wantNext || time != wantTime || offset != wantOffset || !reflect.DeepEqual(short, long) {
+			t.Fatalf("got %v up to %d, %d, %d, want %v up to %d, %d, %d, bad %q", short, next, time, offset, long, wantNext, wantTime, wantOffset, bad)
 		}
 	})
 }

@@ -26,6 +26,22 @@ func putUvarint(b []byte, i int, u uint64) int {
 	return i + 1
 }
 
+// Integers below 1<<14 take one byte or two. shortBit says which without a
+// branch: 0 or 1. packShort gives both bytes, the first lowest.
+func shortBit(u uint64) uint64 { return (u + 1<<14 - 1<<7) >> 14 }
+
+func packShort(u uint64) uint64 { return u&0x7f | u<<1&0x7f00 | shortBit(u)<<7 }
+
+// uvarintShort reads an integer of one byte or two at b[i:], where there are two
+// bytes, and returns the index after it. Of a longer one it makes 1<<14 or more.
+func uvarintShort(b []byte, i int) (uint64, int) {
+	u := uint64(b[i])
+	if u < 1<<7 {
+		return u, i + 1
+	}
+	return u&0x7f | uint64(b[i+1])<<7, i + 2
+}
+
 // uvarint reads an integer at b[i:] and returns the index after it, or -1 if it
 // is cut off or too long. Lengths and deltas of records take one or two bytes.
 func uvarint(b []byte, i int) (uint64, int) {
