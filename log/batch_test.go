@@ -107,6 +107,33 @@ func TestBatchRoundTrip(t *testing.T) {
 	})
 }
 
+// A Builder puts most records together in a short way and takes the checksum in
+// parts: the bytes are those of the long way.
+func TestBuilderShortWay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.SampledFrom([]int{0, 1, 62, 63, 64, 65, 100, 3000, 4096, 8185, 8190, 8192, 20000})
+		field := rapid.Custom(func(t *rapid.T) []byte {
+			n := size.Draw(t, "bytes") + rapid.IntRange(-1, 1).Draw(t, "off by")
+			if n < 0 {
+				return nil
+			}
+			return bytes.Repeat([]byte{byte(n)}, n)
+		})
+		recs := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Record {
+			return Record{Timestamp: 1<<41 + Timestamp(rapid.SampledFrom([]int{-9000, -65, -64, 0, 63, 64, 8191, 8192, 1 << 40}).Draw(t, "time")),
+				Key: field.Draw(t, "key"), Value: field.Draw(t, "value")}
+		}), 1, 200).Draw(t, "records")
+		for i := range recs {
+			recs[i].Offset = Offset(i)
+		}
+		info := BatchInfo{LastOffsetDelta: int32(len(recs) - 1), ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1}
+		want := appendBatch(nil, info, recs[0].Timestamp, recs)
+		if got := encode(recs, 1<<30); !bytes.Equal(got, want) {
+			t.Fatal("differs from the long way")
+		}
+	})
+}
+
 // A batch that Kafka's own tools read, byte by byte.
 func TestBatchBytes(t *testing.T) {
 	var b Builder
