@@ -37,6 +37,9 @@ func (s *Server) beginProduce(r *request) func(context.Context) (kmsg.Response, 
 	for i := range req.Topics {
 		n += len(req.Topics[i].Partitions)
 	}
+	if req.TransactionID != nil && req.Version >= 12 {
+		s.addProduced(r)
+	}
 	parts := make([]producing, 0, n)
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -65,7 +68,58 @@ func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.Pr
 		return nil, err
 	}
 	tp := log.TopicPartition{Topic: name, Partition: p.Partition}
-	return s.opts.Log.Produce(tp, p.Records, log.ProduceOptions{NoWait: req.Acks == 0})
+	opts := log.ProduceOptions{NoWait: req.Acks == 0}
+	if info, _ := log.ParseBatch(p.Records); info.IsTransactional() {
+		return s.produceTxn(r, tp, p.Records, &info, opts)
+	}
+	return s.opts.Log.Produce(tp, p.Records, opts)
+}
+
+// produceTxn admits a batch of a transaction that is open and has its partition.
+func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, info *log.BatchInfo, opts log.ProduceOptions) (pd *log.Produced, err error) {
+	id := r.body.(*kmsg.ProduceRequest).TransactionID
+	if id == nil {
+		return nil, kerr.TransactionalIDAuthorizationFailed
+	}
+	p := producerEpoch{info.ProducerID, info.ProducerEpoch}
+	errTxn := s.txns.write(r.conn.ctx, *id, p, false, []log.TopicPartition{tp}, func() {
+		pd, err = s.opts.Log.Produce(tp, batch, opts)
+	})
+	if errTxn != nil {
+		return nil, oldFence(errTxn) // in all versions
+	}
+	return pd, err
+}
+
+// addProduced makes the partitions of a request part of the transaction, all in
+// one step, as clients of version 12 leave that to the broker (KIP-890). What is
+// refused here is refused again when the batch is looked at.
+func (s *Server) addProduced(r *request) {
+	req := r.body.(*kmsg.ProduceRequest)
+	var tps []log.TopicPartition
+	p := noProducer
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		name := t.Topic
+		if req.Version >= 13 {
+			name, _ = s.opts.Log.TopicName(t.TopicID)
+		}
+		for j := range t.Partitions {
+			tp := log.TopicPartition{Topic: name, Partition: t.Partitions[j].Partition}
+			info, err := log.ParseBatch(t.Partitions[j].Records)
+			if err != nil || !info.IsTransactional() {
+				continue
+			}
+			if _, err := s.opts.Log.Bounds(r.conn.ctx, tp); err == nil {
+				tps, p = append(tps, tp), producerEpoch{info.ProducerID, info.ProducerEpoch}
+			}
+		}
+	}
+	if len(tps) > 0 {
+		if err := s.txns.add(r.conn.ctx, *req.TransactionID, p, tps...); err != nil {
+			s.logger.Debug("partitions were not added to a transaction", "id", *req.TransactionID, "err", err)
+		}
+	}
 }
 
 // checkRecordSet judges what of a record set the log does not.
