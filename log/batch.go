@@ -200,6 +200,11 @@ func sealBatch(b []byte) {
 // stampBatch gives all records of a batch the time of the append.
 func stampBatch(b []byte, now Timestamp) {
 	b[batchAttributesPos+1] |= attrAppendTime
-	binary.BigEndian.PutUint64(b[batchMaxTimePos:], uint64(now))
+	setMaxTime(b, now)
+}
+
+// setMaxTime changes the largest timestamp of a complete batch.
+func setMaxTime(b []byte, t Timestamp) {
+	binary.BigEndian.PutUint64(b[batchMaxTimePos:], uint64(t))
 	sealBatch(b)
 }

@@ -3,7 +3,6 @@ package log
 import (
 	"context"
 	"fmt"
-	"sync"
 )
 
 // ProduceOptions tune a Produce. The zero value is useful.
@@ -152,18 +151,35 @@ func (pd *Produced) duplicateLocked() bool {
 func checkProduced(batches []byte, cfg *topicConfig, now Timestamp) error {
 	for pos := 0; pos < len(batches); {
 		info := parseHeader(batches[pos:])
-		err := checkProducedHeader(&info)
-		if err == nil {
-			err = cfg.checkTime(&info, now)
-		}
-		if err == nil && cfg.compact {
-			err = checkKeys(&info, batches[pos:pos+info.Size])
-		}
-		if err != nil {
+		if err := checkProducedBatch(&info, batches[pos:pos+info.Size], cfg, now); err != nil {
 			return fmt.Errorf("batch at byte %d: %w", pos, err)
 		}
 		pos += info.Size
 	}
+	return nil
+}
+
+func checkProducedBatch(info *BatchInfo, batch []byte, cfg *topicConfig, now Timestamp) error {
+	if err := checkProducedHeader(info); err != nil {
+		return err
+	}
+	facts, err := checkRecords(info, batch)
+	if err != nil {
+		return err
+	}
+	if cfg.compact && facts.keyless >= 0 {
+		return &InvalidRecordError{facts.keyless, "no key, which compaction needs"}
+	}
+	if cfg.appendTime {
+		return nil // stamped with the log's own time
+	}
+	if info.IsAppendTime() {
+		return fmt.Errorf("%w: only the log says that it was the time of the append", ErrInvalidTimestamp)
+	}
+	if err := cfg.checkTime(&facts, now); err != nil {
+		return err
+	}
+	correctMaxTime(info, batch, facts.maxTime)
 	return nil
 }
 
@@ -183,45 +199,14 @@ func checkProducedHeader(info *BatchInfo) error {
 	return nil
 }
 
-// checkTime holds the timestamps in a header against the topic's bounds. Kafka
-// looks at every record; here the header speaks for them.
-func (c *topicConfig) checkTime(info *BatchInfo, now Timestamp) error {
-	if c.appendTime || info.MaxTimestamp == NoTimestamp {
-		return nil
-	}
-	if ahead := int64(info.MaxTimestamp - now); info.MaxTimestamp > now && ahead > c.afterMaxMs {
+// checkTime holds the timestamps of a batch's records against the topic's bounds.
+func (c *topicConfig) checkTime(f *recordFacts, now Timestamp) error {
+	if ahead := int64(f.maxTime - now); f.maxTime > now && ahead > c.afterMaxMs {
 		return fmt.Errorf("%w: %d ms ahead of the clock, want at most message.timestamp.after.max.ms, which is %d", ErrInvalidTimestamp, ahead, c.afterMaxMs)
 	}
-	oldest := min(info.BaseTimestamp, info.MaxTimestamp)
-	if behind := int64(now - oldest); oldest < now && behind > c.beforeMaxMs {
+	if behind := int64(now - f.minTime); f.minTime < now && (behind > c.beforeMaxMs || behind < 0) {
 		return fmt.Errorf("%w: %d ms behind the clock, want at most message.timestamp.before.max.ms, which is %d", ErrInvalidTimestamp, behind, c.beforeMaxMs)
 	}
-	return nil
-}
-
-// keyChecks lends checkKeys its buffers; checkKeys gives them back.
-var keyChecks = sync.Pool{New: func() any { return new(keyCheck) }}
-
-type keyCheck struct {
-	d    decoder
-	recs []Record
-}
-
-// checkKeys wants every record of a batch to have a key, as compaction does.
-func checkKeys(info *BatchInfo, batch []byte) error {
-	k := keyChecks.Get().(*keyCheck)
-	defer keyChecks.Put(k)
-	k.d.reset()
-	var err error
-	if k.recs, err = k.d.decodeBatch(k.recs[:0], info, batch); err != nil {
-		return err
-	}
-	for i := range k.recs {
-		if k.recs[i].Key == nil {
-			return fmt.Errorf("%w: record %d has no key, which compaction needs", ErrInvalidRecord, i)
-		}
-	}
-	clear(k.recs) // they point into the caller's memory
 	return nil
 }
 

@@ -1,0 +1,160 @@
+package log
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+)
+
+// InvalidRecordError is ErrInvalidRecord about one record of a batch.
+type InvalidRecordError struct {
+	Index  int    // in the batch, from 0
+	Reason string // what is wrong with it
+}
+
+func (e *InvalidRecordError) Error() string {
+	return fmt.Sprintf("%v: record %d: %s", ErrInvalidRecord, e.Index, e.Reason)
+}
+
+func (e *InvalidRecordError) Unwrap() error { return ErrInvalidRecord }
+
+// recordFacts are what a walk over the records of a batch finds out.
+type recordFacts struct {
+	keyless int // the first record without a key, or -1
+	maxTime Timestamp
+	minTime Timestamp // of those that have one
+}
+
+// checkRecords walks the records of a producer's batch, whose header and checksum
+// are good, so that none gets in on which a consumer would choke: whole, with
+// offsets from 0 without a gap, and nothing behind the last. It takes 5 ns a
+// record, or else as long as the codec takes to unpack them.
+func checkRecords(info *BatchInfo, batch []byte) (recordFacts, error) {
+	body := batch[BatchHeaderSize:info.Size]
+	c := info.Compression()
+	if c == CompressionNone {
+		return walkRecords(info, body)
+	}
+	u := <-unpacking
+	defer func() {
+		if cap(u) > maxUnpackKept {
+			u = nil
+		}
+		unpacking <- u
+	}()
+	plain, err := c.decompress(u[:0], body, MaxDecompressedBytes)
+	if err != nil {
+		return recordFacts{}, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+	}
+	u = plain
+	return walkRecords(info, plain)
+}
+
+// unpacking holds a buffer for each processor: no more batches are unpacked at a
+// time, so that a flood of small requests that unpack to much takes the memory
+// of few of them.
+var unpacking = func() chan []byte {
+	c := make(chan []byte, runtime.GOMAXPROCS(0))
+	for range cap(c) {
+		c <- nil
+	}
+	return c
+}()
+
+const maxUnpackKept = 4 << 20
+
+func walkRecords(info *BatchInfo, body []byte) (recordFacts, error) {
+	f := recordFacts{keyless: -1, minTime: math.MaxInt64, maxTime: math.MinInt64}
+	if info.Count > len(body)/minRecordSize {
+		return f, fmt.Errorf("%w: %d records in %d bytes", ErrInvalidRecord, info.Count, len(body))
+	}
+	bad := func(i int, reason string) (recordFacts, error) { return f, &InvalidRecordError{i, reason} }
+	p := 0
+	for i := range info.Count {
+		u, q := uvarint(body, p)
+		size := unzigzag(u)
+		if q < 0 || size < minRecordSize-1 || size > int64(len(body)-q) {
+			return bad(i, "its length goes beyond the batch")
+		}
+		b := body[q : q+int(size)]
+		p = q + int(size)
+		u, q = uvarint(b, 1)
+		if q < 0 {
+			return bad(i, "bad timestamp")
+		}
+		delta := Timestamp(unzigzag(u))
+		t := info.BaseTimestamp + delta
+		if (t < info.BaseTimestamp) != (delta < 0) {
+			return bad(i, "its timestamp overflows")
+		}
+		f.maxTime = max(f.maxTime, t)
+		if t != NoTimestamp {
+			f.minTime = min(f.minTime, t)
+		}
+		u, q = uvarint(b, q)
+		if q < 0 || unzigzag(u) != int64(i) {
+			return bad(i, fmt.Sprintf("offset delta %d, want %d", unzigzag(u), i))
+		}
+		key, q := skipNullable(b, q)
+		if q < 0 {
+			return bad(i, "bad key")
+		}
+		if !key && f.keyless < 0 {
+			f.keyless = i
+		}
+		if _, q = skipNullable(b, q); q < 0 {
+			return bad(i, "bad value")
+		}
+		if q == len(b)-1 && b[q] == 0 {
+			continue // no headers
+		}
+		if q = skipHeaders(b, q); q != len(b) {
+			return bad(i, "bad headers")
+		}
+	}
+	if p != len(body) {
+		return f, fmt.Errorf("%w: %d bytes after the last of %d records", ErrInvalidRecord, len(body)-p, info.Count)
+	}
+	return f, nil
+}
+
+// skipNullable passes over a length and that many bytes at b[i:], and tells
+// whether there were any, even none, instead of null. It returns the index after
+// them, or -1.
+func skipNullable(b []byte, i int) (present bool, next int) {
+	u, i := uvarint(b, i)
+	n := unzigzag(u)
+	if i < 0 || n < -1 || n > int64(len(b)-i) {
+		return false, -1
+	}
+	return n >= 0, i + int(max(n, 0))
+}
+
+// skipHeaders passes over the header count and the headers at b[i:].
+func skipHeaders(b []byte, i int) int {
+	u, i := uvarint(b, i)
+	n := unzigzag(u)
+	if i < 0 || n < 0 || n > int64(len(b)-i)/2 {
+		return -1
+	}
+	for range n {
+		var present bool
+		if present, i = skipNullable(b, i); i < 0 || !present {
+			return -1
+		}
+		if _, i = skipNullable(b, i); i < 0 {
+			return -1
+		}
+	}
+	return i
+}
+
+// correctMaxTime gives a batch the largest timestamp of its records, by which
+// they are searched and kept, if its producer has claimed another.
+func correctMaxTime(info *BatchInfo, batch []byte, t Timestamp) {
+	if info.MaxTimestamp == t {
+		return
+	}
+	info.MaxTimestamp = t
+	setMaxTime(batch[:info.Size], t)
+}
