@@ -208,3 +208,15 @@ func setMaxTime(b []byte, t Timestamp) {
 	binary.BigEndian.PutUint64(b[batchMaxTimePos:], uint64(t))
 	sealBatch(b)
 }
+
+// StampProducer makes a complete batch one of a producer, from a sequence number
+// on, and of its transaction if it is in one.
+func StampProducer(batch []byte, id int64, epoch int16, sequence int32, transactional bool) {
+	if transactional {
+		batch[batchAttributesPos+1] |= attrTransactional
+	}
+	binary.BigEndian.PutUint64(batch[batchProducerPos:], uint64(id))
+	binary.BigEndian.PutUint16(batch[batchEpochPos:], uint16(epoch))
+	binary.BigEndian.PutUint32(batch[batchSequencePos:], uint32(sequence))
+	sealBatch(batch)
+}
