@@ -27,7 +27,7 @@ type shape struct {
 type shapeField struct {
 	kind  fieldKind
 	width int    // of fixed, in bytes
-	elem  *shape // of array
+	elem  *shape // of array and optional
 }
 
 type fieldKind uint8
@@ -37,6 +37,7 @@ const (
 	text            // length and bytes; also nullable
 	blob            // the same with a longer length where nothing is compact
 	array
+	optional // a struct behind a byte that is negative if there is none
 )
 
 // maxDecoded bounds what the elements of one request take up in memory, in bytes.
@@ -103,13 +104,16 @@ func probe(fresh func() (kmsg.Request, reflect.Value), flexible bool) (*shape, e
 		if field.kind == array {
 			grows = len(lengthen(2)) - len(one)
 		}
-		if len(one)-base != grows {
+		if field.kind != optional && len(one)-base != grows {
 			continue // a tag: skipped by its size
 		}
-		if field.kind == array {
+		if field.kind == array || field.kind == optional {
 			elem := func() (kmsg.Request, reflect.Value) {
 				req, v := fresh()
 				set(v.Field(i), 1)
+				if field.kind == optional {
+					return req, v.Field(i).Elem()
+				}
 				return req, v.Field(i).Index(0)
 			}
 			var err error
@@ -149,6 +153,9 @@ func fieldOf(t reflect.Type) (f shapeField, grows int, ok bool) {
 	case reflect.Array: // a UUID
 		return shapeField{kind: fixed, width: t.Len()}, 0, t.Elem().Kind() == reflect.Uint8
 	case reflect.Pointer:
+		if t.Elem().Kind() == reflect.Struct {
+			return shapeField{kind: optional}, 0, true
+		}
 		return shapeField{kind: text}, 1, t.Elem().Kind() == reflect.String
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
@@ -176,7 +183,11 @@ func set(v reflect.Value, n int) {
 		v.Index(0).SetUint(1)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		v.Elem().SetString("x")
+		if v.Elem().Kind() == reflect.String {
+			v.Elem().SetString("x")
+		} else if d, ok := v.Interface().(interface{ Default() }); ok {
+			d.Default()
+		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
 		for i := range n {
@@ -261,6 +272,11 @@ func (w *walk) value(s *shape, top bool) {
 			w.skip(max(w.length(4), 0))
 		case array:
 			w.array(f.elem)
+		case optional:
+			there := len(w.b) > 0 && int8(w.b[0]) >= 0
+			if w.skip(1); there {
+				w.value(f.elem, false)
+			}
 		}
 		if w.err != nil {
 			return

@@ -36,8 +36,13 @@ func fillField(t *rapid.T, f reflect.Value) {
 	case reflect.Array:
 		f.Index(0).SetUint(uint64(rapid.Uint8().Draw(t, "uuid")))
 	case reflect.Pointer:
-		if f.Type().Elem().Kind() == reflect.String && rapid.Bool().Draw(t, "set") {
-			f.Set(reflect.New(f.Type().Elem()))
+		if rapid.Bool().Draw(t, "null") {
+			return
+		}
+		f.Set(reflect.New(f.Type().Elem()))
+		if f.Elem().Kind() == reflect.Struct {
+			fill(t, f.Elem())
+		} else {
 			fillField(t, f.Elem())
 		}
 	case reflect.Slice:
