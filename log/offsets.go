@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -234,15 +235,21 @@ func (l *Embedded) Committed(ctx context.Context, group string, tps ...TopicPart
 	return found, ctx.Err()
 }
 
-// Groups returns the names of all groups that have committed offsets.
+// Groups returns the names of all groups that have committed offsets or, in this
+// process, members; sorted.
 func (l *Embedded) Groups() []string {
+	names := map[string]bool{}
 	l.offsets.mu.RLock()
-	defer l.offsets.mu.RUnlock()
-	names := make([]string, 0, len(l.offsets.groups))
 	for name := range l.offsets.groups {
-		names = append(names, name)
+		names[name] = true
 	}
-	return names
+	l.offsets.mu.RUnlock()
+	l.members.mu.Lock()
+	for name := range l.members.groups {
+		names[name] = true
+	}
+	l.members.mu.Unlock()
+	return slices.Sorted(maps.Keys(names))
 }
 
 // forgetGone finishes deletions that a crash came in between of: no topic made

@@ -11,9 +11,9 @@ import (
 )
 
 // OffsetCommit stores how far a group has read. Version 6 brings the leader
-// epoch, 7 static members. Versions 2 to 4 may say how long to keep the offsets;
+// epoch, 7 static members, 10 topic ids. Versions 2 to 4 may say how long to keep the offsets;
 // that is up to the server, as it is in Kafka from version 5 on.
-var offsetCommitAPI = api{key: kmsg.OffsetCommit, min: 2, max: 9, handle: (*Server).offsetCommit}
+var offsetCommitAPI = api{key: kmsg.OffsetCommit, min: 2, max: 10, handle: (*Server).offsetCommit}
 
 func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.OffsetCommitRequest)
@@ -23,7 +23,11 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		topic := kmsg.NewOffsetCommitResponseTopic()
-		topic.Topic = t.Topic
+		topic.Topic, topic.TopicID = t.Topic, t.TopicID
+		known := true
+		if r.version >= 10 {
+			t.Topic, known = s.opts.Log.TopicName(t.TopicID)
+		}
 		topic.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(t.Partitions))
 		for j := range t.Partitions {
 			p := &t.Partitions[j]
@@ -37,7 +41,10 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
-			if code := s.groups.checkOffset(ctx, &o); code != nil {
+			if code := s.groups.checkOffset(ctx, &o); !known {
+				out.ErrorCode = kerr.UnknownTopicID.Code
+				continue
+			} else if code != nil {
 				out.ErrorCode = code.Code
 				continue
 			}

@@ -13,18 +13,25 @@ import (
 
 // OffsetFetch tells how far groups have read. Version 2 can ask for all
 // partitions, 5 brings the leader epoch, 7 waits out transactions (RequireStable),
-// 8 asks for several groups, 9 says who asks (KIP-848).
+// 8 asks for several groups, 9 says who asks (KIP-848), 10 brings topic ids.
 //
 // A group or partition that nobody has committed to has the offset -1; that is
 // no error.
-var offsetFetchAPI = api{key: kmsg.OffsetFetch, min: 1, max: 9, handle: (*Server).offsetFetch}
+var offsetFetchAPI = api{key: kmsg.OffsetFetch, min: 1, max: 10, handle: (*Server).offsetFetch}
 
 func (s *Server) offsetFetch(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.OffsetFetchRequest)
 	resp := kmsg.NewPtrOffsetFetchResponse()
 	if r.version >= 8 {
 		for i := range req.Groups {
-			g, err := s.groups.fetch(ctx, &req.Groups[i], req.RequireStable)
+			asked := &req.Groups[i]
+			if r.version >= 10 {
+				s.nameTopics(asked.Topics)
+			}
+			g, err := s.groups.fetch(ctx, asked, req.RequireStable)
+			if r.version >= 10 {
+				s.identifyTopics(g.Topics, asked.Topics)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -80,7 +87,7 @@ func (c *coordinator) fetch(ctx context.Context, asked *kmsg.OffsetFetchRequestG
 			tp := log.TopicPartition{Topic: t.Topic, Partition: p}
 			out := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 			out.Partition, out.Offset, out.LeaderEpoch, out.Metadata = p, -1, -1, kmsg.StringPtr("")
-			if stable && c.pendingOffsets(asked.Group, tp) {
+			if stable && c.log.PendingOffsets(asked.Group, tp) {
 				out.ErrorCode = kerr.UnstableOffsetCommit.Code
 			} else if o, ok := offsets[tp]; ok {
 				out.Offset, out.LeaderEpoch, out.Metadata = int64(o.Offset), o.LeaderEpoch, kmsg.StringPtr(o.Metadata)
@@ -90,6 +97,35 @@ func (c *coordinator) fetch(ctx context.Context, asked *kmsg.OffsetFetchRequestG
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp, nil
+}
+
+// nameTopics fills in the names of topics that were asked for by id; that of one
+// that is not known stays empty.
+func (s *Server) nameTopics(topics []kmsg.OffsetFetchRequestGroupTopic) {
+	for i := range topics {
+		topics[i].Topic, _ = s.opts.Log.TopicName(topics[i].TopicID)
+	}
+}
+
+// identifyTopics fills in the ids of topics, and refuses those that were asked
+// for by an id that is not known. Where all were asked for, one that is gone is
+// left without an id.
+func (s *Server) identifyTopics(topics []kmsg.OffsetFetchResponseGroupTopic, asked []kmsg.OffsetFetchRequestGroupTopic) {
+	for i := range topics {
+		t := &topics[i]
+		if asked == nil {
+			if topic, err := s.opts.Log.Topic(context.Background(), t.Topic); err == nil {
+				t.TopicID = topic.ID
+			}
+			continue
+		}
+		t.TopicID = asked[i].TopicID
+		for j := range t.Partitions {
+			if t.Topic == "" {
+				t.Partitions[j].ErrorCode = kerr.UnknownTopicID.Code
+			}
+		}
+	}
 }
 
 // topicsOf lists what there are offsets of, in order.
@@ -111,13 +147,4 @@ func topicsOf(offsets map[log.TopicPartition]log.GroupOffset) (topics []kmsg.Off
 		last.Partitions = append(last.Partitions, tp.Partition)
 	}
 	return topics
-}
-
-// pendingOffsets tells whether a transaction under way has committed an offset of
-// that partition.
-func (c *coordinator) pendingOffsets(group string, tp log.TopicPartition) bool {
-	l, ok := any(c.log).(interface {
-		PendingOffsets(group string, tps ...log.TopicPartition) bool
-	})
-	return ok && l.PendingOffsets(group, tp)
 }

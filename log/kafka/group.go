@@ -175,10 +175,7 @@ func (g *group) rebalance(now time.Time, reason string) {
 	}
 	g.c.m.count("kafka.group.rebalances")
 	g.c.logger.Debug("group rebalances", "group", g.name, "reason", reason)
-	for _, m := range g.members { // whoever waits in groupCompleting
-		g.answerSync(m, refuseSync(kerr.RebalanceInProgress))
-		m.owesSync = false
-	}
+	g.refuseSyncs(now, kerr.RebalanceInProgress) // of groupCompleting
 	g.syncUntil = time.Time{}
 	if delay := g.c.opts.RebalanceDelay; g.state == groupEmpty && delay > 0 {
 		g.delayUntil = now.Add(min(delay, g.rebalanceTimeout()))
@@ -210,7 +207,11 @@ func (g *group) joinIfAll(now time.Time) {
 
 // endDelay is called when the first members have waited long enough for more.
 func (g *group) endDelay(now time.Time) {
-	if next := now.Add(g.c.opts.RebalanceDelay); g.joinedMore && next.Before(g.joinUntil) {
+	next := now.Add(g.c.opts.RebalanceDelay)
+	if next.After(g.joinUntil) {
+		next = g.joinUntil
+	}
+	if g.joinedMore {
 		g.joinedMore, g.delayUntil = false, next
 		g.wakeBy(now, next)
 		return
@@ -341,10 +342,7 @@ func (g *group) answerSync(m *member, resp *kmsg.SyncGroupResponse) {
 func (g *group) assign(now time.Time, given map[string][]byte) {
 	if err := g.store(given); err != nil {
 		g.c.logger.Error("what the leader has assigned was not stored", "group", g.name, "err", err)
-		code := storeCode(err)
-		for _, m := range g.members {
-			g.answerSync(m, refuseSync(code))
-		}
+		g.refuseSyncs(now, storeCode(err))
 		g.rebalance(now, "the assignment was not stored")
 		return
 	}
@@ -355,6 +353,18 @@ func (g *group) assign(now time.Time, given map[string][]byte) {
 			g.answerSync(m, g.assigned(m))
 			g.hear(m, now)
 		}
+	}
+}
+
+// refuseSyncs answers every Sync that waits. While it waited its member was taken
+// to be alive.
+func (g *group) refuseSyncs(now time.Time, code *kerr.Error) {
+	for _, m := range g.members {
+		if m.syncing != nil {
+			g.answerSync(m, refuseSync(code))
+			g.hear(m, now)
+		}
+		m.owesSync = false
 	}
 }
 

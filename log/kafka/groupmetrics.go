@@ -11,6 +11,7 @@ import "github.com/rcrowley/go-metrics"
 //	kafka.group.rebalances              generations that were begun
 //	kafka.group.commits                 requests that have committed offsets
 //	kafka.group.members-removed.REASON  members who are gone: left, session-timeout, rebalance-timeout, sync-timeout, never-joined
+//	kafka.group.offsets-expired         offsets that were removed for their age
 //	kafka.group.not-loaded              stored groups that were not understood
 func (c *coordinator) registerGauges(r metrics.Registry) {
 	r.Unregister("kafka.groups") // of a server before this one

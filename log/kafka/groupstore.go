@@ -147,7 +147,8 @@ func (c *coordinator) decodeGroup(name string, value []byte) (*group, error) {
 	return g, nil
 }
 
-// load reads what is stored. Members are given the time of a session to be heard
+// load reads what is stored, also behind the begin of a transaction that has
+// committed offsets and is open: groups are never part of one. Members are given the time of a session to be heard
 // of again.
 func (c *coordinator) load() error {
 	tp := log.TopicPartition{Topic: offsetsTopic}
@@ -155,7 +156,7 @@ func (c *coordinator) load() error {
 	if err != nil {
 		return fmt.Errorf("load groups: %w", err)
 	}
-	r, err := c.log.OpenReader(tp, bounds.Start, log.ReaderOptions{})
+	r, err := c.log.OpenReader(tp, bounds.Start, log.ReaderOptions{Uncommitted: true})
 	if err != nil {
 		return fmt.Errorf("load groups: %w", err)
 	}

@@ -34,10 +34,12 @@ func (m *counters) register(r metrics.Registry) {
 
 func (m *counters) closed(reason string) { m.count("kafka.connections.closed." + reason) }
 
-func (m *counters) count(name string) {
+func (m *counters) count(name string) { m.add(name, 1) }
+
+func (m *counters) add(name string, n int64) {
 	c, ok := m.byName.Load(name)
 	if !ok {
 		c, _ = m.byName.LoadOrStore(name, metrics.GetOrRegisterCounter(name, m.registry))
 	}
-	c.(metrics.Counter).Inc(1)
+	c.(metrics.Counter).Inc(n)
 }

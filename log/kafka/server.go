@@ -53,6 +53,7 @@ func Listen(opts Options) (*Server, error) {
 		return nil, fmt.Errorf("serve Kafka: %w", err)
 	}
 	s.wg.Go(s.sweepTxns)
+	s.wg.Go(s.expireOffsets)
 	for _, l := range s.listeners {
 		s.wg.Go(func() { s.accept(l) })
 	}

@@ -1,0 +1,85 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/gretestream/grete/log"
+)
+
+// DeleteGroups removes groups that have no members, with their offsets. Version 3
+// brings messages.
+var deleteGroupsAPI = api{key: kmsg.DeleteGroups, min: 0, max: 3, handle: (*Server).deleteGroups}
+
+func (s *Server) deleteGroups(ctx context.Context, r *request) (kmsg.Response, error) {
+	req := r.body.(*kmsg.DeleteGroupsRequest)
+	resp := kmsg.NewPtrDeleteGroupsResponse()
+	for _, name := range req.Groups {
+		g := kmsg.NewDeleteGroupsResponseGroup()
+		g.Group = name
+		if code := s.groups.delete(ctx, name); code != nil {
+			g.ErrorCode, g.ErrorMessage = code.Code, kmsg.StringPtr(code.Description)
+		}
+		resp.Groups = append(resp.Groups, g)
+	}
+	return resp, nil
+}
+
+// delete removes a group: what is stored of it first, so that a crash in between
+// leaves offsets that can be deleted again.
+func (c *coordinator) delete(ctx context.Context, name string) *kerr.Error {
+	if !validGroup(name) {
+		return kerr.InvalidGroupID
+	}
+	if len(c.log.Members(name)) > 0 {
+		return kerr.NonEmptyGroup
+	}
+	g := c.lookup(name)
+	if g != nil {
+		defer g.mu.Unlock()
+		if g.state != groupEmpty || len(g.pending) > 0 {
+			return kerr.NonEmptyGroup
+		}
+	}
+	offsets, err := c.log.Committed(ctx, name)
+	if err != nil || g == nil && len(offsets) == 0 {
+		return kerr.GroupIDNotFound
+	}
+	if err := c.forget(name, g, offsets); err != nil {
+		c.logger.Error("a group was not deleted", "group", name, "err", err)
+		return storeCode(err)
+	}
+	return nil
+}
+
+// forget removes a group (nil if only the log knows it), whose lock is held, and
+// offsets, which are all it has.
+func (c *coordinator) forget(name string, g *group, offsets map[log.TopicPartition]log.GroupOffset) error {
+	if g != nil && g.stored {
+		if err := g.unstore(); err != nil {
+			return err
+		}
+	}
+	if err := c.forgetOffsets(name, offsets); err != nil {
+		return err
+	}
+	if g != nil {
+		c.drop(g)
+	}
+	return nil
+}
+
+// forgetOffsets removes committed offsets.
+func (c *coordinator) forgetOffsets(name string, offsets map[log.TopicPartition]log.GroupOffset) error {
+	if len(offsets) == 0 {
+		return nil
+	}
+	list := make([]log.GroupOffset, 0, len(offsets))
+	for tp := range offsets {
+		list = append(list, log.GroupOffset{TopicPartition: tp, Offset: -1})
+	}
+	_, err := c.log.Commit(context.Background(), &log.Commit{Group: name, Offsets: list})
+	return err
+}
