@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -205,7 +206,27 @@ func (l *Log) AlterTopic(ctx context.Context, name string, configs map[string]*s
 	if err := l.alterTopic(ctx, name, configs); err != nil {
 		return log.Topic{}, fmt.Errorf("alter topic %q: %w", name, explain(err))
 	}
-	return l.Topic(ctx, name)
+	// Brokers learn of it one after the other.
+	learned := time.Now().Add(alterSeen)
+	for tries := 1; ; tries++ {
+		t, err := l.Topic(ctx, name)
+		if err != nil || has(&t, configs) || time.Now().After(learned) || !pause(ctx, backoff(tries)) {
+			return t, err
+		}
+	}
+}
+
+// alterSeen is how long AlterTopic waits to see its own change.
+const alterSeen = 5 * time.Second
+
+// has tells that a topic's configs are as they were to become.
+func has(t *log.Topic, configs map[string]*string) bool {
+	for name, want := range configs {
+		if got, ok := t.Configs[name]; ok != (want != nil) || ok && got != *want {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *Log) alterTopic(ctx context.Context, name string, configs map[string]*string) error {
