@@ -34,10 +34,8 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
-			if _, err := s.opts.Log.Bounds(ctx, o.TopicPartition); err != nil {
-				rp.ErrorCode = code(err)
-			} else if len(o.Metadata) > maxOffsetMetadata {
-				rp.ErrorCode = kerr.OffsetMetadataTooLarge.Code
+			if bad := s.groups.checkOffset(ctx, &o); bad != nil {
+				rp.ErrorCode = bad.Code
 			} else {
 				offsets = append(offsets, o)
 			}
