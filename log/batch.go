@@ -192,6 +192,14 @@ func setBatchOffset(b []byte, base Offset, leaderEpoch int32) {
 	binary.BigEndian.PutUint32(b[batchLeaderEpochPos:], uint32(leaderEpoch))
 }
 
+// setBatchProducer makes a batch part of a transaction, without a sequence.
+func setBatchProducer(b []byte, pid int64, epoch int16) {
+	b[batchAttributesPos+1] |= attrTransactional
+	binary.BigEndian.PutUint64(b[batchProducerPos:], uint64(pid))
+	binary.BigEndian.PutUint16(b[batchEpochPos:], uint16(epoch))
+	sealBatch(b)
+}
+
 // sealBatch fills in the checksum of a complete batch.
 func sealBatch(b []byte) {
 	binary.BigEndian.PutUint32(b[batchCRCPos:], crc32.Checksum(b[batchAttributesPos:], castagnoli))

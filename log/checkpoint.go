@@ -54,6 +54,7 @@ type dirtyPartition struct {
 	newFiles bool
 	safe     metaPartition
 	snapshot []byte // of its producers, or nil: none is due
+	indexes  []txnIndexFile
 }
 
 // collectDirty takes down what was written since the last checkpoint.
@@ -66,7 +67,7 @@ func (l *Embedded) collectDirty() ([]dirtyPartition, uint64) {
 	var work []dirtyPartition
 	_ = l.eachPartition(func(p *partition) error {
 		if len(p.dirty) > 0 || p.newDir || p.newFiles {
-			work = append(work, dirtyPartition{p: p, segments: p.dirty, newDir: p.newDir, newFiles: p.newFiles, safe: p.describe()})
+			work = append(work, dirtyPartition{p: p, segments: p.dirty, newDir: p.newDir, newFiles: p.newFiles, safe: p.describe(), indexes: p.dirtyTxnIndexes()})
 			p.dirty, p.newDir, p.newFiles = nil, false, false
 		}
 		return nil
@@ -77,9 +78,15 @@ func (l *Embedded) collectDirty() ([]dirtyPartition, uint64) {
 // describe is the meta of a partition as of now. The caller is the applier.
 func (p *partition) describe() metaPartition {
 	mp := metaPartition{Recovery: Offset(p.hw.Load()), Position: p.written}
-	for _, s := range *p.segments.Load() {
+	aborted, segments := *p.txns.aborted.Load(), *p.segments.Load()
+	for i, s := range segments {
+		end := mp.Recovery
+		if i+1 < len(segments) {
+			end = segments[i+1].base
+		}
 		s.mu.RLock()
-		mp.Segments = append(mp.Segments, metaSegment{Base: s.base, Bytes: s.size.Load(), MaxTime: s.maxTime, AppendTime: s.lastTime, FirstTime: s.firstTime})
+		mp.Segments = append(mp.Segments, metaSegment{Base: s.base, Bytes: s.size.Load(), MaxTime: s.maxTime, AppendTime: s.lastTime, FirstTime: s.firstTime,
+			Aborted: len(between(aborted, s.base, end))})
 		s.mu.RUnlock()
 	}
 	return mp
@@ -96,12 +103,17 @@ func (l *Embedded) syncDirty(work []dirtyPartition) error {
 				return fmt.Errorf("sync segment %s: %w", s.logName(), err)
 			}
 		}
+		for _, f := range w.indexes {
+			if err := writeFile(l.fs, f.name, f.data, true); err != nil {
+				return err
+			}
+		}
 		if w.snapshot != nil {
 			if err := w.storeSnapshot(l.fs); err != nil {
 				return err
 			}
 		}
-		if w.newFiles || w.newDir || w.snapshot != nil {
+		if w.newFiles || w.newDir || w.snapshot != nil || w.indexes != nil {
 			if err := syncDir(l.fs, w.p.dir); err != nil {
 				return err
 			}

@@ -134,6 +134,9 @@ func (l *Embedded) commit(ctx context.Context, c *Commit) ([]Offset, error) {
 			return nil, err
 		}
 	}
+	if err := l.markerParts(en, c.Markers); err != nil {
+		return nil, err
+	}
 	if err := l.submit(en, c.Producer, c.Epoch); err != nil {
 		return nil, err
 	}
@@ -223,6 +226,7 @@ func (l *Embedded) admissibleLocked(en *entry, producer string, epoch Epoch) err
 	if err := l.checkFenceLocked(producer, epoch); err != nil {
 		return err
 	}
+	en.parts = slices.DeleteFunc(en.parts, func(pt part) bool { return pt.marker != nil && pt.p.deleted })
 	for i := range en.parts {
 		if p := en.parts[i].p; p.deleted {
 			return fmt.Errorf("%w %q", ErrUnknownTopic, p.tp.Topic)
@@ -381,6 +385,9 @@ func (l *Embedded) apply(g *group) {
 	for _, en := range g.entries {
 		for i := range en.parts {
 			if pt := &en.parts[i]; pt.kind == partBatches {
+				if pt.txn {
+					pt.p.noteTxns(pt)
+				}
 				l.applyBatches(pt, en.time)
 			}
 		}
@@ -405,7 +412,7 @@ func (l *Embedded) apply(g *group) {
 			if pt.kind == partStart {
 				pt.p.raiseStart(pt.base)
 			}
-			l.offsets.apply(pt.group, pt.offsets)
+			l.offsets.applyPart(pt)
 		}
 		l.applied = en.seq
 	}

@@ -92,6 +92,7 @@ func (l *Embedded) planPass(p *partition) *pass {
 	safe, from := p.safe.Recovery, p.safe.Compacted
 	l.metaMu.Unlock()
 	ps := &pass{l: l, p: p, cfg: p.topic.config(), now: l.now()}
+	stable := p.bounds().Stable // behind it, what a record comes to is not known
 	list := *p.segments.Load()
 	var cleanBytes, dirtyBytes int64
 	for i := 0; i < len(list)-1; i++ {
@@ -102,7 +103,7 @@ func (l *Embedded) planPass(p *partition) *pass {
 			continue
 		}
 		maxTime, appended := s.times()
-		if end > safe || int64(ps.now-max(maxTime, appended)) < ps.cfg.minLagMs {
+		if end > min(safe, stable) || int64(ps.now-max(maxTime, appended)) < ps.cfg.minLagMs {
 			break
 		}
 		ps.dirty = append(ps.dirty, s)

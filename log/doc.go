@@ -36,6 +36,10 @@
 //   - A Commit over many partitions is whole or absent, after any crash.
 //   - No reader sees a record that can still vanish: the high watermark is the
 //     end of what is durable.
+//   - What is read is decided: a Reader stops at the last stable offset and
+//     passes over what was aborted, unless it asks for more (Uncommitted).
+//   - A batch of an idempotent producer is there once, however often it comes,
+//     also after a crash (Produce).
 //   - Records of one partition are read in the order of their offsets, and those
 //     of one caller get theirs in the order of its calls.
 //   - Stored bytes that are not what was written are reported with file and
@@ -71,6 +75,7 @@
 //	    <base offset>.log        record batches, as Kafka's protocol carries them
 //	    <base offset>.index      sparse: offset → position        derived
 //	    <base offset>.timeindex  sparse: timestamp → offset       derived
+//	    <base offset>.txnindex   aborted transactions             derived
 //	    <offset>.snapshot        producers as of that offset      derived
 //	    leader-epoch-checkpoint  where leader epochs begin        derived
 //	    partition.metadata       the topic's id                   derived
@@ -97,6 +102,11 @@
 //	53  base sequence      4
 //	57  record count       4
 //	61  records: length · attributes 1 · timestamp delta · offset delta · key · value · headers
+//
+// The end of a transaction is a control batch of one record (marker.go):
+//
+//	key    2  version 0          value  2  version 0
+//	       2  0 abort, 1 commit         4  coordinator epoch
 //
 // # A journal file and its entries
 //

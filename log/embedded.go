@@ -182,7 +182,9 @@ func (l *Embedded) Maintain() error {
 		return err
 	}
 	l.expireProducers()
-	return errors.Join(l.retain(), l.compact(), l.scrub())
+	err := l.retain()
+	l.pruneAborted()
+	return errors.Join(err, l.compact(), l.scrub())
 }
 
 // now is the clock, in milliseconds.

@@ -67,6 +67,8 @@ type metaSegment struct {
 	MaxTime    Timestamp `json:"max_time"`
 	AppendTime Timestamp `json:"append_time"`
 	FirstTime  Timestamp `json:"first_append_time"`
+	// Aborted is how many transactions the transaction index has at least.
+	Aborted int `json:"aborted,omitempty"`
 	// Swap names a file, complete and synced, that takes the place of the
 	// segment's, if it is still there.
 	Swap string `json:"swap,omitempty"`

@@ -33,32 +33,111 @@ const (
 type groupOffsets struct {
 	part *partition // of the internal topic; set on open
 
-	mu     sync.RWMutex // guards groups
-	groups map[string]map[TopicPartition]GroupOffset
+	mu     sync.RWMutex // guards the fields below
+	groups map[string]map[TopicPartition]storedOffset
+	// pending are those of open transactions, by producer id.
+	pending map[int64]map[groupPartition]storedOffset
 }
 
-// apply takes in what has been committed.
-func (g *groupOffsets) apply(group string, offsets []GroupOffset) {
-	if len(offsets) == 0 {
-		return
+// storedOffset is a committed offset and where its record is: of two, the one
+// that was written later counts, as it does for compaction.
+type storedOffset struct {
+	GroupOffset
+	at Offset
+}
+
+// groupPartition is what a committed offset is the offset of.
+type groupPartition struct {
+	group string
+	tp    TopicPartition
+}
+
+// applyPart takes in what a part of an entry says of committed offsets. The
+// applier calls it, once the part is visible.
+func (g *groupOffsets) applyPart(pt *part) {
+	switch {
+	case pt.marker != nil && pt.p == g.part:
+		g.finish(pt.marker.ProducerID, pt.marker.Commit)
+	case len(pt.offsets) == 0:
+	case pt.txn:
+		g.pend(parseHeader(pt.batches).ProducerID, pt.group, pt.offsets, pt.base)
+	default:
+		g.apply(pt.group, pt.offsets, pt.base)
 	}
+}
+
+// apply takes in what has been committed, in records from offset at on.
+func (g *groupOffsets) apply(group string, offsets []GroupOffset, at Offset) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m := g.groups[group]
-	if m == nil {
-		m = map[TopicPartition]GroupOffset{}
-		g.groups[group] = m
-	}
-	for _, o := range offsets {
+	for i, o := range offsets {
 		if o.Offset < 0 {
-			delete(m, o.TopicPartition)
+			g.forgetLocked(groupPartition{group, o.TopicPartition})
 		} else {
-			m[o.TopicPartition] = o
+			g.setLocked(group, storedOffset{o, at + Offset(i)})
 		}
 	}
-	if len(m) == 0 {
-		delete(g.groups, group)
+}
+
+func (g *groupOffsets) setLocked(group string, o storedOffset) {
+	m := g.groups[group]
+	if m == nil {
+		m = map[TopicPartition]storedOffset{}
+		g.groups[group] = m
 	}
+	m[o.TopicPartition] = o
+}
+
+// forgetLocked forgets an offset, pending ones too: it was written before the
+// record that says so.
+func (g *groupOffsets) forgetLocked(of groupPartition) {
+	m := g.groups[of.group]
+	if delete(m, of.tp); len(m) == 0 {
+		delete(g.groups, of.group)
+	}
+	for _, pending := range g.pending {
+		delete(pending, of)
+	}
+}
+
+// pend takes in offsets that wait for the end of a producer's transaction.
+func (g *groupOffsets) pend(id int64, group string, offsets []GroupOffset, at Offset) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.pending[id]
+	if m == nil {
+		m = map[groupPartition]storedOffset{}
+		g.pending[id] = m
+	}
+	for i, o := range offsets {
+		m[groupPartition{group, o.TopicPartition}] = storedOffset{o, at + Offset(i)}
+	}
+}
+
+// finish ends the transaction of a producer.
+func (g *groupOffsets) finish(id int64, commit bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for of, o := range g.pending[id] {
+		if has, ok := g.groups[of.group][of.tp]; commit && (!ok || has.at < o.at) {
+			g.setLocked(of.group, o)
+		}
+	}
+	delete(g.pending, id)
+}
+
+// isPending implements PendingOffsets.
+func (g *groupOffsets) isPending(group string, tps []TopicPartition) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for _, m := range g.pending {
+		for of := range m {
+			if of.group == group && (len(tps) == 0 || slices.Contains(tps, of.tp)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // offsetsPart adds the records of committed offsets to an entry, built in b.
@@ -178,7 +257,8 @@ func decodeOffset(r *Record) (group string, o GroupOffset, ok bool) {
 
 // loadOffsets makes the internal topic if there is none, and reads it.
 func (l *Embedded) loadOffsets() error {
-	l.offsets.groups = map[string]map[TopicPartition]GroupOffset{}
+	l.offsets.groups = map[string]map[TopicPartition]storedOffset{}
+	l.offsets.pending = map[int64]map[groupPartition]storedOffset{}
 	t, ok := (*l.topics.Load())[offsetsTopic]
 	if !ok {
 		var err error
@@ -194,23 +274,51 @@ func (l *Embedded) loadOffsets() error {
 	if b.Start == b.End {
 		return nil
 	}
-	r, err := l.OpenReader(t.parts[0].tp, b.Start, ReaderOptions{})
+	r, err := l.OpenReader(t.parts[0].tp, b.Start, ReaderOptions{Uncommitted: true})
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	var d decoder
 	for r.Position() < b.End {
-		recs, err := r.Poll()
+		run, err := r.(BatchReader).PollBatches()
+		if err == nil && len(run) == 0 && r.Position() < b.End {
+			err = fmt.Errorf("%w: nothing at %d, want records up to %d", io.ErrUnexpectedEOF, r.Position(), b.End)
+		}
+		if err == nil {
+			err = ForEachBatch(run, func(info BatchInfo, batch []byte) error {
+				return l.offsets.loadBatch(&d, &info, batch)
+			})
+		}
 		if err != nil {
 			return fmt.Errorf("load committed offsets: %w", err)
 		}
-		for i := range recs {
-			if group, o, ok := decodeOffset(&recs[i]); ok {
-				l.offsets.apply(group, []GroupOffset{o})
-			}
+	}
+	return nil
+}
+
+// loadBatch takes in one batch of the internal topic.
+func (g *groupOffsets) loadBatch(d *decoder, info *BatchInfo, batch []byte) error {
+	if info.IsControl() {
+		m, ok, err := decodeMarker(info, batch)
+		if ok {
+			g.finish(m.ProducerID, m.Commit)
 		}
-		if len(recs) == 0 && r.Position() < b.End {
-			return fmt.Errorf("load committed offsets: %w: nothing at %d, want records up to %d", io.ErrUnexpectedEOF, r.Position(), b.End)
+		return err
+	}
+	d.reset()
+	recs, err := d.decodeBatch(nil, info, batch)
+	if err != nil {
+		return err
+	}
+	for i := range recs {
+		group, o, ok := decodeOffset(&recs[i])
+		switch {
+		case !ok:
+		case info.IsTransactional():
+			g.pend(info.ProducerID, group, []GroupOffset{o}, recs[i].Offset)
+		default:
+			g.apply(group, []GroupOffset{o}, recs[i].Offset)
 		}
 	}
 	return nil
@@ -224,12 +332,12 @@ func (l *Embedded) Committed(ctx context.Context, group string, tps ...TopicPart
 	found := make(map[TopicPartition]GroupOffset, len(m))
 	if len(tps) == 0 {
 		for tp, o := range m {
-			found[tp] = o
+			found[tp] = o.GroupOffset
 		}
 	}
 	for _, tp := range tps {
 		if o, ok := m[tp]; ok {
-			found[tp] = o
+			found[tp] = o.GroupOffset
 		}
 	}
 	return found, ctx.Err()
@@ -252,20 +360,32 @@ func (l *Embedded) Groups() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// each calls fn for all committed offsets and all that are pending.
+func (g *groupOffsets) each(fn func(of groupPartition)) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for group, m := range g.groups {
+		for tp := range m {
+			fn(groupPartition{group, tp})
+		}
+	}
+	for _, m := range g.pending {
+		for of := range m {
+			fn(of)
+		}
+	}
+}
+
 // forgetGone finishes deletions that a crash came in between of: no topic made
 // again under an old name may begin where the old one was read to.
 func (l *Embedded) forgetGone() {
 	topics := *l.topics.Load()
 	gone := map[string]bool{}
-	l.offsets.mu.RLock()
-	for _, m := range l.offsets.groups {
-		for tp := range m {
-			if _, ok := topics[tp.Topic]; !ok {
-				gone[tp.Topic] = true
-			}
+	l.offsets.each(func(of groupPartition) {
+		if _, ok := topics[of.tp.Topic]; !ok {
+			gone[of.tp.Topic] = true
 		}
-	}
-	l.offsets.mu.RUnlock()
+	})
 	for name := range gone {
 		if err := l.forgetOffsets(name); err != nil {
 			l.logger.Warn("committed offsets of a deleted topic are still there", "topic", name, "err", err)
@@ -275,16 +395,12 @@ func (l *Embedded) forgetGone() {
 
 // forgetOffsets removes all committed offsets of a topic that is gone.
 func (l *Embedded) forgetOffsets(topic string) error {
-	l.offsets.mu.RLock()
 	gone := map[string][]GroupOffset{}
-	for group, m := range l.offsets.groups {
-		for tp := range m {
-			if tp.Topic == topic {
-				gone[group] = append(gone[group], GroupOffset{TopicPartition: tp, Offset: -1})
-			}
+	l.offsets.each(func(of groupPartition) {
+		if of.tp.Topic == topic {
+			gone[of.group] = append(gone[of.group], GroupOffset{TopicPartition: of.tp, Offset: -1})
 		}
-	}
-	l.offsets.mu.RUnlock()
+	})
 	for group, offsets := range gone {
 		if _, err := l.commit(context.Background(), &Commit{Group: group, Offsets: offsets}); err != nil {
 			return fmt.Errorf("forget offsets of group %q: %w", group, err)

@@ -45,6 +45,7 @@ type partition struct {
 	snapshot *metaProducers // the last of the producers, or nil
 
 	epochs leaderEpochs
+	txns   txns
 
 	// safe is how far the partition is known to be synced; guarded by Embedded.metaMu.
 	safe metaPartition
@@ -57,13 +58,16 @@ type partition struct {
 func newPartition(t *topic, n int32, dir string) *partition {
 	p := &partition{tp: TopicPartition{t.name, n}, topic: t, dir: dir}
 	p.segments.Store(new([]*segment))
+	p.txns.init()
 	return p
 }
 
 func (p *partition) bounds() Bounds {
 	// The end first: the start only rises, and never above an end seen before.
 	end := Offset(p.hw.Load())
-	return Bounds{Start: min(Offset(p.start.Load()), end), Stable: end, End: end}
+	stable := min(Offset(p.txns.firstOpen.Load()), end)
+	start := min(Offset(p.start.Load()), end)
+	return Bounds{Start: start, Stable: max(start, stable), End: end}
 }
 
 // find returns the segment that holds an offset, or would, and its successor.

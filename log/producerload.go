@@ -27,17 +27,25 @@ func (r *recovery) loadProducers() error {
 
 func (r *recovery) loadPartition(p *partition) error {
 	l, mp := r.l, r.walks[p].meta
-	from := mp.Recovery
+	from, whole := mp.Recovery, true
 	if mp.Producers != nil {
 		from = mp.Producers.From
 		ps, err := readSnapshot(l.fs, p.dir, from)
 		if err != nil {
+			whole = false
 			l.logger.Warn("producers are found out from all batches", "partition", p.tp, "err", err)
-			from = 0
-		} else {
-			p.producers, p.snapshot = ps, mp.Producers
 		}
+		p.producers, p.snapshot = ps, mp.Producers
 	}
+	if whole && !p.loadAborted(l.fs, &mp, from) {
+		whole = false
+		l.logger.Warn("aborted transactions are found out from all batches: an index of theirs is missing or damaged", "partition", p.tp)
+	}
+	if !whole {
+		from, p.producers, p.snapshot = 0, nil, nil
+		p.newFiles = true // so that they are written again
+	}
+	p.txns.resume(p.producers)
 	return p.scanProducers(from, l.now())
 }
 
@@ -114,6 +122,9 @@ func (p *partition) restoreBatch(info *BatchInfo, batch []byte, now Timestamp) e
 	next := s
 	if !info.IsControl() {
 		next = s.withBatch(info, now)
+		if info.IsTransactional() {
+			p.txns.noteBatch(info)
+		}
 	} else {
 		m, ok, err := decodeMarker(info, batch)
 		if err != nil {
@@ -121,6 +132,7 @@ func (p *partition) restoreBatch(info *BatchInfo, batch []byte, now Timestamp) e
 		}
 		if ok {
 			next = s.withMarker(info.ProducerEpoch, m.CoordinatorEpoch, now)
+			p.txns.noteMarker(info.ProducerID, info.BaseOffset, m.Commit)
 		}
 	}
 	if next == s {

@@ -36,11 +36,14 @@ type reader struct {
 	ahead    int64   // position in seg up to which the disk was asked to read
 	cold     bool    // the last read took more than 1 ns a byte, so it came from the disk
 
-	d      decoder
-	recs   []Record
-	end    Offset
-	own    chan struct{} // wakes Next
-	closed bool
+	d    decoder
+	recs []Record
+	end  Offset
+	// aborted are the transactions that are passed over, as of when end was
+	// looked up.
+	aborted []abortedTxn
+	own     chan struct{} // wakes Next
+	closed  bool
 }
 
 // BatchReader is what Readers of an embedded log also are.
@@ -86,7 +89,9 @@ func (r *reader) Seek(to Offset) error {
 	if to < b.Start || to > b.End {
 		return r.outOfRange(to, b)
 	}
-	r.end = b.End
+	if r.end = b.End; !r.opts.Uncommitted {
+		r.end = b.Stable
+	}
 	r.leave()
 	r.pos = to
 	return nil
@@ -197,7 +202,7 @@ func (r *reader) decode(run []byte) ([]Record, error) {
 		if err == nil && info.NextOffset() > want {
 			err = r.check(&info, run, at)
 		}
-		if err == nil && info.NextOffset() > want {
+		if err == nil && info.NextOffset() > want && !r.passOver(&info) {
 			if recs, err = r.d.decodeBatch(recs, &info, run[at:at+info.Size]); err != nil {
 				err = fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, err))
 			}
@@ -228,6 +233,28 @@ func (r *reader) check(info *BatchInfo, run []byte, at int) error {
 	return nil
 }
 
+// passOver tells whether a batch is of a transaction that was aborted.
+func (r *reader) passOver(info *BatchInfo) bool {
+	return info.IsTransactional() && !r.opts.Uncommitted && isAborted(r.aborted, info)
+}
+
+// cut takes off a run what is not decided yet: the bytes in the buffer may go on
+// beyond the last stable offset. They stay there for the next call.
+func (r *reader) cut(run []byte) []byte {
+	if r.opts.Uncommitted || !r.p.txns.used.Load() {
+		return run
+	}
+	for at := 0; at < len(run); {
+		info := parseHeader(run[at:])
+		if info.BaseOffset >= r.end {
+			r.from = at
+			return run[:at]
+		}
+		at += info.Size
+	}
+	return run
+}
+
 // follow holds the base offset of a batch, which the checksum does not cover,
 // against what comes before it.
 func (r *reader) follow(info *BatchInfo, at int) error {
@@ -248,14 +275,18 @@ func (r *reader) damage(at int, err error) error {
 }
 
 // batches returns the next whole batches, valid until the next call; none at
-// the high watermark, and then the reader is armed.
+// the end of what may be read, and then the reader is armed.
 func (r *reader) batches(wake chan<- struct{}) ([]byte, error) {
 	for armed := false; ; {
 		if err := r.readable(); err != nil {
 			return nil, err
 		}
 		if r.pos < r.end {
-			break
+			run, err := r.readOn()
+			if err != nil || len(run) > 0 || r.pos < r.end {
+				return run, err
+			}
+			continue
 		}
 		if armed || wake == nil {
 			return nil, nil
@@ -264,6 +295,12 @@ func (r *reader) batches(wake chan<- struct{}) ([]byte, error) {
 		r.p.arm(wake)
 		armed = true
 	}
+}
+
+// readOn returns the next whole batches below end, or none if there are none
+// below it any more; then the position is at end, unless a segment that is
+// not complete ends before.
+func (r *reader) readOn() ([]byte, error) {
 	for {
 		if r.seg == nil {
 			if err := r.find(); err != nil {
@@ -271,9 +308,15 @@ func (r *reader) batches(wake chan<- struct{}) ([]byte, error) {
 			}
 		}
 		run, err := r.fill()
-		if err != nil || len(run) > 0 {
+		if err != nil {
+			return nil, err
+		}
+		if len(run) > 0 {
+			if run = r.cut(run); len(run) == 0 {
+				r.pos = max(r.pos, r.end) // compaction took what was before it
+			}
 			r.l.m.bytesOut.Inc(int64(len(run)))
-			return run, err
+			return run, nil
 		}
 		if err := r.complete(); err != nil {
 			return nil, err
@@ -301,6 +344,10 @@ func (r *reader) readable() error {
 	}
 	b := r.p.bounds()
 	r.end = b.End
+	if !r.opts.Uncommitted {
+		r.end = b.Stable
+		r.aborted = *r.p.txns.aborted.Load()
+	}
 	// A position above the end is no mistake: bytes are shown just before the
 	// high watermark that goes with them. The reader waits for it.
 	if r.pos < b.Start {

@@ -422,7 +422,7 @@ func (r *recovery) removeStale() {
 // remove deletes the files of a segment.
 func (s *segment) remove() error {
 	var errs []error
-	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix} {
+	for _, suffix := range []string{logSuffix, indexSuffix, timeIndexSuffix, txnIndexSuffix} {
 		if err := s.fs.Remove(s.path + suffix); err != nil && !isNotExist(err) {
 			errs = append(errs, err)
 		}

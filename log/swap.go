@@ -26,10 +26,17 @@ func (l *Embedded) swap(p *partition, group []*segment, s *segment, name string)
 	if p.topic.gone(l) || at < 0 || at+len(group) >= len(list) || !slices.Equal(list[at:at+len(group)], group) {
 		return fmt.Errorf("%w while it was compacted", errGone)
 	}
+	aborted := between(*p.txns.aborted.Load(), s.base, list[at+len(group)].base)
+	if len(aborted) > 0 {
+		// What it has too many of, should this end here, is passed over.
+		if err := writeFile(l.fs, s.path+txnIndexSuffix, appendTxnIndex(nil, aborted), true); err != nil {
+			return err
+		}
+	}
 	if err := syncDir(l.fs, p.dir); err != nil {
 		return l.fatal(err)
 	}
-	if err := l.nameSwap(p, group, s, name); err != nil {
+	if err := l.nameSwap(p, group, s, name, len(aborted)); err != nil {
 		return err
 	}
 
@@ -59,7 +66,7 @@ func (l *Embedded) swap(p *partition, group []*segment, s *segment, name string)
 }
 
 // nameSwap makes the meta say that the file called name replaces a group.
-func (l *Embedded) nameSwap(p *partition, group []*segment, s *segment, name string) error {
+func (l *Embedded) nameSwap(p *partition, group []*segment, s *segment, name string, aborted int) error {
 	l.metaMu.Lock()
 	old := p.safe.Segments
 	changed := make([]metaSegment, 0, len(old))
@@ -67,7 +74,7 @@ func (l *Embedded) nameSwap(p *partition, group []*segment, s *segment, name str
 	for _, ms := range old {
 		switch {
 		case ms.Base == s.base:
-			changed = append(changed, metaSegment{Base: s.base, Bytes: s.size.Load(), MaxTime: s.maxTime, AppendTime: s.lastTime, FirstTime: s.firstTime, Swap: name})
+			changed = append(changed, metaSegment{Base: s.base, Bytes: s.size.Load(), MaxTime: s.maxTime, AppendTime: s.lastTime, FirstTime: s.firstTime, Aborted: aborted, Swap: name})
 		case ms.Base < s.base || ms.Base > last:
 			changed = append(changed, ms)
 		}

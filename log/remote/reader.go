@@ -37,9 +37,10 @@ type reader struct {
 
 // fetched is the answer to a fetch.
 type fetched struct {
-	batches []byte
-	end     log.Offset
-	err     error
+	batches  []byte
+	end      log.Offset
+	position log.Offset // behind the records and what was passed over after them
+	err      error
 }
 
 func (c *client) OpenReader(tp log.TopicPartition, from log.Offset, opts log.ReaderOptions) (log.Reader, error) {
@@ -53,7 +54,9 @@ func (c *client) OpenReader(tp log.TopicPartition, from log.Offset, opts log.Rea
 		cancel()
 		return nil, fmt.Errorf("open reader of %v: %w", tp, err)
 	}
-	r.end = b.End
+	if r.end = b.Stable; opts.Uncommitted {
+		r.end = b.End
+	}
 	return r, nil
 }
 
@@ -63,6 +66,9 @@ func (r *reader) fetch(ctx context.Context, from log.Offset, wait time.Duration)
 	q.Set("from", from.String())
 	q.Set("max_bytes", strconv.Itoa(r.opts.MaxBytes))
 	q.Set("wait_ms", strconv.FormatInt(wait.Milliseconds(), 10))
+	if r.opts.Uncommitted {
+		q.Set("uncommitted", "")
+	}
 	resp, err := r.c.do(ctx, http.MethodGet, "fetch", q, nil)
 	if err != nil {
 		return fetched{err: err}
@@ -72,11 +78,15 @@ func (r *reader) fetch(ctx context.Context, from log.Offset, wait time.Duration)
 	if err != nil {
 		return fetched{err: fmt.Errorf("fetch %v: header %s: %w", r.tp, headerEnd, err)}
 	}
+	position, err := strconv.ParseInt(resp.Header.Get(headerPosition), 10, 64)
+	if err != nil {
+		return fetched{err: fmt.Errorf("fetch %v: header %s: %w", r.tp, headerPosition, err)}
+	}
 	batches, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fetched{err: fmt.Errorf("fetch %v from %d: %w", r.tp, from, err)}
 	}
-	return fetched{batches: batches, end: log.Offset(end)}
+	return fetched{batches: batches, end: log.Offset(end), position: log.Offset(position)}
 }
 
 // take turns an answer into records.
@@ -93,9 +103,8 @@ func (r *reader) take(f fetched) ([]log.Record, error) {
 	for len(records) > 0 && records[0].Offset < r.position {
 		records = records[1:]
 	}
-	if n := len(records); n > 0 {
-		r.position = records[n-1].Offset + 1
-	}
+	// Behind the last record there may be such as are passed over.
+	r.position = max(r.position, f.position)
 	return records, nil
 }
 

@@ -342,3 +342,40 @@ func TestDialRefusals(t *testing.T) {
 		t.Errorf("after Close: got %v", err)
 	}
 }
+
+// What is passed over, of transactions, moves the position all the same: who
+// reads up to the end gets there.
+func TestReadTransactions(t *testing.T) {
+	l, err := log.Open(t.TempDir(), log.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	remote := dial(t, l)
+	internal := tp("__consumer_offsets", 0)
+	f := func(uncommitted bool, records int, end log.Offset) {
+		t.Helper()
+		r, err := remote.OpenReader(internal, 0, log.ReaderOptions{Uncommitted: uncommitted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if r.End() != end {
+			t.Errorf("uncommitted=%t: end %d at first, want %d", uncommitted, r.End(), end)
+		}
+		recs, err := r.Poll()
+		if err != nil || len(recs) != records || r.Position() != end || r.End() != end {
+			t.Errorf("uncommitted=%t: got %d records up to %d of %d, %v, want %d up to %d", uncommitted, len(recs), r.Position(), r.End(), err, records, end)
+		}
+	}
+	if err := l.CommitTxnOffsets(t.Context(), "g", 7, 0, []log.GroupOffset{{TopicPartition: tp("t", 0), Offset: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	f(false, 0, 0)
+	f(true, 1, 1)
+	if _, err := l.Commit(t.Context(), &log.Commit{Markers: []log.Marker{{TopicPartition: internal, ProducerID: 7}}}); err != nil {
+		t.Fatal(err)
+	}
+	f(false, 0, 2)
+	f(true, 1, 2)
+}

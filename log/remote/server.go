@@ -231,7 +231,7 @@ func (s *server) fetch(w http.ResponseWriter, r *http.Request) (any, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	reader, err := s.log.OpenReader(tp, from, log.ReaderOptions{MaxBytes: min(maxBytes, maxFetchBytes)})
+	reader, err := s.log.OpenReader(tp, from, log.ReaderOptions{MaxBytes: min(maxBytes, maxFetchBytes), Uncommitted: r.URL.Query().Has("uncommitted")})
 	if err != nil {
 		return nil, err
 	}
@@ -254,6 +254,7 @@ func (s *server) fetch(w http.ResponseWriter, r *http.Request) (any, error) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Header().Set(headerEnd, reader.End().String())
+	w.Header().Set(headerPosition, reader.Position().String())
 	_, _ = w.Write(body) // as in writeJSON
 	return nil, nil
 }

@@ -21,7 +21,8 @@ const (
 	// maxHead bounds the JSON part of requests, in bytes.
 	maxHead = 4 << 20
 
-	headerEnd = "Grete-End" // of a fetch: the high watermark
+	headerEnd      = "Grete-End"      // of a fetch: the end of what may be read
+	headerPosition = "Grete-Position" // of a fetch: where the next one goes on
 )
 
 // wireTopic is a log.Topic.
