@@ -106,10 +106,7 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 		return kerr.IllegalGeneration
 	}
 	if g == nil {
-		if by.transaction || !c.isNew(by.group) {
-			return nil
-		}
-		return c.begin(by.group)
+		return nil
 	}
 	defer g.mu.Unlock()
 	if g.state == groupEmpty && by.generation < 0 {
@@ -136,30 +133,39 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 	return nil
 }
 
-// isNew tells whether nobody has committed to a group yet.
-func (c *coordinator) isNew(name string) bool {
-	offsets, err := c.log.Committed(context.Background(), name)
-	return err == nil && len(offsets) == 0
-}
-
-// begin makes a group for a consumer on its own, and stores it: so it is known
-// to be no group of the engine's.
-func (c *coordinator) begin(name string) *kerr.Error {
+// begin makes a group for a consumer on its own, if nobody has committed to it
+// yet, and stores it: so it is known to be no group of the engine's.
+func (c *coordinator) begin(ctx context.Context, name string) error {
+	if g := c.lookup(name); g != nil {
+		stored := g.stored
+		g.mu.Unlock()
+		if stored {
+			return nil
+		}
+	}
+	if offsets, err := c.log.Committed(ctx, name); err != nil || len(offsets) > 0 {
+		return err
+	}
 	g := c.ensure(name)
 	defer g.mu.Unlock()
 	if g.stored || g.state != groupEmpty {
 		return nil
 	}
-	if err := g.store(nil); err != nil {
-		c.logger.Error("a group was not stored", "group", name, "err", err)
-		c.dropIfUnused(g)
-		return storeCode(err)
-	}
-	return nil
+	err := g.store(nil)
+	c.dropIfUnused(g)
+	return err
 }
 
 // commit stores offsets.
 func (c *coordinator) commit(ctx context.Context, group string, offsets []log.GroupOffset) *kerr.Error {
+	if err := c.begin(ctx, group); err != nil {
+		c.logger.Error("a group was not stored", "group", group, "err", err)
+		return storeCode(err)
+	}
+	now := log.TimestampOf(c.now())
+	for i := range offsets {
+		offsets[i].CommitTime = now
+	}
 	_, err := c.log.Commit(ctx, &log.Commit{Group: group, Offsets: offsets})
 	switch {
 	case err == nil:

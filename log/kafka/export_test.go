@@ -17,3 +17,6 @@ func (s *Server) GroupWaiting(name string) (state string, waiting int) {
 	defer g.mu.Unlock()
 	return g.state.String(), g.waiting
 }
+
+// ExpireOffsets forgets what is too old by Options.Now.
+func (s *Server) ExpireOffsets() { s.groups.expire() }

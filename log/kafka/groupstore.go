@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -147,10 +148,30 @@ func (c *coordinator) decodeGroup(name string, value []byte) (*group, error) {
 	return g, nil
 }
 
+// maxGroupBytes bounds a stored group, as far as the log takes that much in one
+// step: the members of a large Kafka Streams application say and are given more
+// than the 1 MiB that a topic takes by default.
+const maxGroupBytes = 64 << 20
+
+// makeRoom lets the internal topic take large groups.
+func (c *coordinator) makeRoom(ctx context.Context) error {
+	const name = "max.message.bytes"
+	topic, err := c.log.Topic(ctx, offsetsTopic)
+	if err != nil || topic.Configs[name] != "" {
+		return err
+	}
+	size := strconv.Itoa(maxGroupBytes)
+	_, err = c.log.AlterTopic(ctx, offsetsTopic, map[string]*string{name: &size})
+	return err
+}
+
 // load reads what is stored, also behind the begin of a transaction that has
 // committed offsets and is open: groups are never part of one. Members are given the time of a session to be heard
 // of again.
 func (c *coordinator) load() error {
+	if err := c.makeRoom(context.Background()); err != nil {
+		return fmt.Errorf("load groups: %w", err)
+	}
 	tp := log.TopicPartition{Topic: offsetsTopic}
 	bounds, err := c.log.Bounds(context.Background(), tp)
 	if err != nil {

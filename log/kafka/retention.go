@@ -16,7 +16,7 @@ func (s *Server) expireOffsets() {
 	defer t.Stop()
 	for {
 		select {
-		case <-s.ctx.Done():
+		case <-s.stopping:
 			return
 		case <-t.C:
 			s.groups.expire()

@@ -220,7 +220,7 @@ func (s *Server) sweepTxns() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-s.ctx.Done():
+		case <-s.stopping:
 			return
 		case <-tick.C:
 			if err := s.txns.sweep(s.ctx); err != nil {
