@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gretestream/grete/jobs"
@@ -14,9 +15,22 @@ type savedPoint struct {
 	offset     log.Offset
 }
 
+// readTries is how often the topic is read from its start again because that was
+// raised meanwhile: by the janitor of another container.
+const readTries = 10
+
 // readCheckpoints reads the checkpoint topic of a generation: the newest record
 // of each task. The highest epoch wins, and among records of one epoch the last.
 func readCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]savedPoint, error) {
+	for try := 1; ; try++ {
+		points, err := tryCheckpoints(ctx, l, topic)
+		if !errors.Is(err, log.ErrOffsetOutOfRange) || try == readTries {
+			return points, err
+		}
+	}
+}
+
+func tryCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]savedPoint, error) {
 	points := map[string]savedPoint{}
 	tp := log.TopicPartition{Topic: topic}
 	bounds, err := l.Bounds(ctx, tp)

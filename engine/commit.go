@@ -93,6 +93,7 @@ func (l *life) cut(ended bool) error {
 func (iv *interval) reset(l *life) {
 	iv.commit.Producer, iv.commit.Epoch = l.t.producer, l.epoch
 	iv.commit.Group = l.c.group
+	iv.commit.AtLeastOnce = l.c.opts.Job.Options.Guarantee == jobs.AtLeastOnce
 	clear(iv.commit.Writes)
 	iv.commit.Writes = iv.commit.Writes[:0]
 	iv.out, iv.dead = 0, 0
@@ -180,6 +181,7 @@ func appendOrigin(dst []byte, tp log.TopicPartition, o log.Offset) []byte {
 }
 
 // cutCheckpoint writes down where the task restarts if this commit is its last.
+// It is the last write: see log.Commit.AtLeastOnce.
 func (l *life) cutCheckpoint(iv *interval) {
 	c := &iv.point
 	c.Epoch = l.epoch
@@ -272,7 +274,9 @@ type output struct {
 	// Of a repartition output: the last mark, and whether the commit being built
 	// is the first to carry it.
 	last    mark
+	said    time.Time // when it was cut
 	encoded []byte
+	again   bool // it is to be repeated: see speakUp
 	news    bool
 	marked  []bool // per partition: the mark is in the commit being built
 }
@@ -296,9 +300,9 @@ func (o *output) mark(l *life, index int, ended bool) {
 	if ended {
 		m.Ended = l.c.run
 	}
-	o.news = !m.says(&o.last)
+	o.news = o.again || !m.says(&o.last)
 	if o.news {
-		o.last = m
+		o.last, o.said, o.again = m, time.Now(), false
 		o.encoded = m.appendTo(nil) // kept by checkpoints: not in place
 	}
 }

@@ -24,8 +24,10 @@ import (
 	"github.com/gretestream/grete/state"
 )
 
-// Container runs all tasks of one job on one log. Made by Open, run once by Run;
-// its other methods may be called from any goroutine, before, during and after.
+// Container runs tasks of one job on one log: those that the group of the job's
+// containers assigns to it, all of them while it is the only one. Made by Open,
+// run once by Run; its other methods may be called from any goroutine, before,
+// during and after.
 type Container struct {
 	opts   Options
 	logger hclog.Logger
@@ -43,10 +45,12 @@ type Container struct {
 	metrics         *containerMetrics
 	janitor         *janitor
 
-	restoring  chan struct{} // a token per task that restores
-	arrived    atomic.Int64  // tasks that have announced themselves
-	allArrived chan struct{} // closed when all have
-	ended      chan struct{} // closed when Run returns
+	restoring chan struct{} // a token per task that restores
+	ran       chan struct{} // closed when the container is Running for the first time
+	ended     chan struct{} // closed when Run returns
+
+	whole atomic.Bool  // all tasks are here
+	moves atomic.Int64 // counts that tasks were taken or lost
 
 	checkpointBytes atomic.Int64 // written since the janitor looked
 
@@ -82,7 +86,7 @@ func Open(ctx context.Context, opts Options) (*Container, error) {
 		group:           jobs.Group(opts.Job.Name, d.stored.Plan.Generation),
 		checkpointTopic: jobs.CheckpointTopic(opts.Job.Name, d.stored.Plan.Generation),
 		restoring:       make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-		allArrived:      make(chan struct{}),
+		ran:             make(chan struct{}),
 		ended:           make(chan struct{}),
 	}
 	dead, err := opts.Log.Topic(ctx, c.plan.DeadLetters)
@@ -122,7 +126,7 @@ func (c *Container) makeTasks() {
 				metrics:  c.metrics.task(name),
 			}
 			t.mu.checkpointAt = -1
-			t.mu.status = TaskStatus{Task: name, Stage: sp.Name, Partition: int32(p), Watermark: jobs.NoWatermark}
+			t.mu.status = TaskStatus{Task: name, Stage: sp.Name, Partition: int32(p), State: TaskElsewhere, Watermark: jobs.NoWatermark}
 			for _, in := range sp.Inputs {
 				t.mu.status.Inputs = append(t.mu.status.Inputs, InputStatus{
 					TopicPartition: log.TopicPartition{Topic: in.Topic, Partition: int32(p)}, Repartition: in.Repartition})
@@ -132,10 +136,11 @@ func (c *Container) makeTasks() {
 	}
 }
 
-// Run runs all tasks until ctx ends, a task fails, or a bounded run is through.
-// It returns when all its goroutines have ended and all that was processed is
-// committed; nil unless something failed. Views must be closed before it can
-// return. It may be called once.
+// Run runs tasks until ctx ends, one fails, or a bounded run is through. It
+// returns when all its goroutines have ended and all that was processed is
+// committed; nil unless something failed, and ErrSuperseded if another
+// generation of the job was made current meanwhile: Open runs that one. Views
+// must be closed before it can return. It may be called once.
 func (c *Container) Run(ctx context.Context) error {
 	if !c.move(Restoring, nil) {
 		return fmt.Errorf("container of job %q was run before: it is %s", c.plan.Job, c.Status().State)
@@ -166,28 +171,14 @@ func (c *Container) Run(ctx context.Context) error {
 
 // runTasks runs until every task has ended. ctx says when to stop, work when to
 // give up.
-func (c *Container) runTasks(ctx, work context.Context, cancel context.CancelCauseFunc) error {
-	if err := c.prepare(ctx); err != nil {
-		c.move(Stopping, nil)
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return nil
-		}
-		return err
-	}
-	stop := make(chan struct{})
-	var tasks, helpers sync.WaitGroup
-	errs := make(chan error, len(c.tasks))
-	for _, t := range c.tasks {
-		tasks.Go(func() { errs <- t.run(work, stop) })
-	}
+func (c *Container) runTasks(ctx, work context.Context, giveUp context.CancelCauseFunc) error {
+	var helpers sync.WaitGroup
 	done := make(chan struct{})
 	helpers.Go(func() { c.janitor.run(work, done) })
 	if c.opts.Progress != nil {
 		helpers.Go(func() { c.report(done) })
 	}
-
-	err := c.supervise(ctx, errs, stop, cancel)
-	tasks.Wait()
+	err := newKeeper(c, work, giveUp).run(ctx)
 	close(done)
 	helpers.Wait()
 	if err == nil {
@@ -196,72 +187,22 @@ func (c *Container) runTasks(ctx, work context.Context, cancel context.CancelCau
 	return err
 }
 
-// supervise waits for all tasks. It closes stop when the container is to end,
-// and cancels the work under way if that takes too long.
-func (c *Container) supervise(ctx context.Context, errs <-chan error, stop chan struct{}, cancel context.CancelCauseFunc) error {
-	var failures []error
-	var giveUp <-chan time.Time
-	end, all, stopping := ctx.Done(), c.allArrived, false
-	halt := func() {
-		if stopping {
-			return
-		}
-		end, stopping = nil, true
-		c.move(Stopping, nil)
-		close(stop)
-		timer := time.NewTimer(c.opts.StopTimeout)
-		giveUp = timer.C
-	}
-	for left := len(c.tasks); left > 0; {
-		select {
-		case err := <-errs:
-			left--
-			if err != nil {
-				failures = append(failures, err)
-				halt()
-			}
-		case <-all:
-			all = nil
-			if !stopping {
-				c.move(Running, nil)
-			}
-		case <-end:
-			halt()
-		case <-giveUp:
-			cancel(fmt.Errorf("tasks did not stop within %v", c.opts.StopTimeout))
-			giveUp = nil
-		}
-	}
-	if !stopping {
-		if all != nil {
-			c.move(Running, nil)
-		}
-		c.move(Stopping, nil)
-	}
-	return errors.Join(failures...)
-}
-
-// prepare fences earlier lives of all tasks, and then finds their checkpoints
-// and the ends of their inputs: one pass each instead of one per task.
-func (c *Container) prepare(ctx context.Context) error {
-	for _, t := range c.tasks {
+// prepare fences earlier lives of tasks, and then finds their checkpoints and
+// the ends of their inputs: one pass for all of them instead of one each.
+func (c *Container) prepare(ctx context.Context, tasks []*task) error {
+	for _, t := range tasks {
 		epoch, err := c.opts.Log.Fence(ctx, t.producer)
 		if err != nil {
 			return fmt.Errorf("fence task %s: %w", t.name, err)
 		}
-		t.epoch = epoch
+		t.epoch, t.taken = epoch, epoch
 	}
 	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic)
 	if err != nil {
 		return err
 	}
-	for _, t := range c.tasks {
-		if p, ok := points[t.name]; ok {
-			t.saved = &p.checkpoint
-			t.mu.Lock()
-			t.mu.checkpointAt = p.offset
-			t.mu.Unlock()
-		}
+	for _, t := range tasks {
+		t.findSaved(points)
 		if err := t.captureEnds(ctx); err != nil {
 			return err
 		}
@@ -269,9 +210,22 @@ func (c *Container) prepare(ctx context.Context) error {
 	return nil
 }
 
+// findSaved takes the task's own out of all checkpoints.
+func (t *task) findSaved(points map[string]savedPoint) {
+	t.saved = nil
+	p, ok := points[t.name]
+	if !ok {
+		return
+	}
+	t.saved = &p.checkpoint
+	t.mu.Lock()
+	t.mu.checkpointAt = p.offset
+	t.mu.Unlock()
+}
+
 // captureEnds notes where the task's inputs end now.
 func (t *task) captureEnds(ctx context.Context) error {
-	t.until = make([]log.Offset, len(t.plan.Inputs))
+	until := make([]log.Offset, len(t.plan.Inputs))
 	for i := range t.plan.Inputs {
 		in := &t.plan.Inputs[i]
 		if int(t.partition) >= in.Partitions {
@@ -282,7 +236,7 @@ func (t *task) captureEnds(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("bounds of %s: %w", tp, err)
 		}
-		t.until[i] = b.End
+		until[i] = b.End
 		if in.Repartition {
 			continue
 		}
@@ -292,18 +246,12 @@ func (t *task) captureEnds(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		t.mu.status.Inputs[i].Offset, t.mu.status.Inputs[i].End = start, b.End
+		t.mu.total += int64(max(0, b.End-start))
+		t.mu.started += int64(start)
 		t.mu.Unlock()
-		t.c.metrics.total.Add(int64(max(0, b.End-start)))
-		t.c.metrics.started.Add(int64(start))
 	}
+	t.until = until
 	return nil
-}
-
-// arrive counts a task that has announced itself; none goes on before all have.
-func (c *Container) arrive() {
-	if c.arrived.Add(1) == int64(len(c.tasks)) {
-		close(c.allArrived)
-	}
 }
 
 // move changes the state, if that move exists.
@@ -423,11 +371,16 @@ func storesOf(plan *jobs.Plan, stages []*op.Stage) []StoreInfo {
 // Views returns one snapshot per task that keeps the store: see Source.
 func (c *Container) Views(store string) ([]TaskView, error) {
 	var views []TaskView
+	var elsewhere []string
 	for _, t := range c.tasks {
 		if !slices.ContainsFunc(t.plan.Stores, func(s jobs.StorePlan) bool { return s.Name == store }) {
 			continue
 		}
 		v, err := t.view()
+		if errors.Is(err, ErrElsewhere) {
+			elsewhere = append(elsewhere, t.name)
+			continue
+		}
 		if err != nil {
 			for i := range views {
 				err = errors.Join(err, views[i].Close())
@@ -436,10 +389,13 @@ func (c *Container) Views(store string) ([]TaskView, error) {
 		}
 		views = append(views, v)
 	}
-	if views == nil {
-		return nil, unknownStore(store, c.plan.Job, c.Stores())
+	switch {
+	case views != nil:
+		return views, nil
+	case elsewhere != nil:
+		return nil, fmt.Errorf("store %q of job %q: tasks %s: %w", store, c.plan.Job, strings.Join(elsewhere, ", "), ErrElsewhere)
 	}
-	return views, nil
+	return nil, unknownStore(store, c.plan.Job, c.Stores())
 }
 
 func unknownStore(store, job string, stores []StoreInfo) error {
@@ -456,6 +412,9 @@ func (t *task) view() (TaskView, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.mu.db == nil {
+		if t.mu.status.State == TaskElsewhere && t.c.running() {
+			return TaskView{}, ErrElsewhere
+		}
 		return TaskView{}, ErrNotReady
 	}
 	return taskView(t.mu.db, t.name, t.partition, t.plan)
@@ -480,7 +439,15 @@ func taskView(db *state.DB, name string, partition int32, plan *jobs.StagePlan) 
 	return tv, nil
 }
 
-// Changed returns a channel that is closed at the next applied commit.
+// running tells that the container has heard which tasks it has.
+func (c *Container) running() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.state == Running
+}
+
+// Changed returns a channel that is closed at the next applied commit, and when
+// the container has come to run or a task has left it.
 func (c *Container) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -516,15 +483,22 @@ func (c *Container) progress(s *Status) Progress {
 		}
 		return p
 	}
-	p := Progress{Phase: "run", Total: c.metrics.total.Load()}
-	for i := range s.Tasks {
+	p := Progress{Phase: "run"}
+	for i, t := range c.tasks {
+		if s.Tasks[i].State == TaskElsewhere {
+			continue
+		}
+		t.mu.Lock()
+		p.Total += t.mu.total
+		p.Done -= t.mu.started
+		t.mu.Unlock()
 		for _, in := range s.Tasks[i].Inputs {
 			if !in.Repartition {
 				p.Done += int64(in.Offset)
 			}
 		}
 	}
-	p.Done = min(p.Total, max(0, p.Done-c.metrics.started.Load()))
+	p.Done = min(p.Total, max(0, p.Done))
 	return p
 }
 

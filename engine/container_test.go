@@ -32,16 +32,22 @@ var countJob = jobs.Job{Name: "visits", Build: countViews}
 // counts reads the rows of a windowed store of int64: "start key" → count.
 func counts(t testing.TB, s Source, store string) map[string]int64 {
 	t.Helper()
+	vs, err := s.Views(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return countsIn(t, s, store, vs)
+}
+
+// countsIn reads the rows out of views and closes them.
+func countsIn(t testing.TB, s Source, store string, vs []TaskView) map[string]int64 {
+	t.Helper()
 	rows := map[string]int64{}
 	var query *op.StoreQuery
 	for _, info := range s.Stores() {
 		if info.Name == store {
 			query = info.Query
 		}
-	}
-	vs, err := s.Views(store)
-	if err != nil {
-		t.Fatal(err)
 	}
 	for i := range vs {
 		err := query.Scan(vs[i].View, op.Range{}, func(r op.Row) error {
@@ -314,21 +320,6 @@ func TestForeignPartitioner(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "topic views") || !strings.Contains(err.Error(), "op.KeyBy") {
 		t.Errorf("got %v, want an error that names the topic and advises KeyBy", err)
 	}
-}
-
-func TestSecondContainerFencesTheFirst(t *testing.T) {
-	n := newNode(t)
-	n.create("views", 1)
-	r := n.start(countJob)
-	r.until("readiness", func() bool { s := r.Status(); return s.Ready() })
-	if err := fenceAll(context.Background(), n.log, r.Plan()); err != nil {
-		t.Fatal(err)
-	}
-	n.view(0, 1, "a")
-	if err := <-r.err; !errors.Is(err, log.ErrFenced) {
-		t.Fatalf("got %v, want the container to be fenced", err)
-	}
-	r.cancel()
 }
 
 func TestUnknownStore(t *testing.T) {

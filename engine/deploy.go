@@ -22,10 +22,23 @@ type deployment struct {
 	stages []*op.Stage
 }
 
+// deployTries is how often a deploy begins again because another one of the same
+// job came in between.
+const deployTries = 10
+
 // deploy makes the plan of a job, holds it against the stored one, and stores
 // it. Topics that are missing are made, what belongs to older generations is
-// swept.
+// swept. Containers of one job may do so at the same time.
 func deploy(ctx context.Context, o *Options) (*deployment, error) {
+	for try := 1; ; try++ {
+		d, err := tryDeploy(ctx, o)
+		if err == nil || !errors.Is(err, jobs.ErrOvertaken) || try == deployTries {
+			return d, err
+		}
+	}
+}
+
+func tryDeploy(ctx context.Context, o *Options) (*deployment, error) {
 	stored, err := jobs.LoadDeployment(ctx, o.Log, o.Job.Name)
 	if err != nil {
 		return nil, err
@@ -153,18 +166,19 @@ func dropOutput(ctx context.Context, l log.Log, d *jobs.Deployment) error {
 	return nil
 }
 
-// sweep removes internal topics and state of other generations: they are
-// garbage, since the current one is named by one record.
+// sweep removes internal topics and state of earlier generations: they are
+// garbage, since the current one is named by one record. Later ones are not: a
+// reprocess may have made one current since that record was read.
 func sweep(ctx context.Context, o *Options, topics map[string]log.Topic, current int64) error {
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		g, ok := jobs.InternalTopic(o.Job.Name, name)
-		if !ok || g == current {
+		if !ok || g >= current {
 			continue
 		}
 		if err := o.Log.DeleteTopic(ctx, name); err != nil && !errors.Is(err, log.ErrUnknownTopic) {
 			return fmt.Errorf("sweep generation %d: delete topic %s: %w", g, name, err)
 		}
-		o.Logger.Info("swept a topic of another generation", "topic", name)
+		o.Logger.Info("swept a topic of an earlier generation", "topic", name)
 	}
 	fs := o.disk()
 	dir := path.Join(o.Dir, o.Job.Name)
@@ -174,13 +188,13 @@ func sweep(ctx context.Context, o *Options, topics map[string]log.Topic, current
 	}
 	for _, name := range names {
 		g, err := strconv.ParseInt(name, 10, 64)
-		if err != nil || g == current {
+		if err != nil || g >= current {
 			continue
 		}
 		if err := fs.RemoveAll(fs.PathJoin(dir, name)); err != nil {
 			return fmt.Errorf("sweep generation %d: %w", g, err)
 		}
-		o.Logger.Info("swept the state of another generation", "dir", fs.PathJoin(dir, name))
+		o.Logger.Info("swept the state of an earlier generation", "dir", fs.PathJoin(dir, name))
 	}
 	return nil
 }

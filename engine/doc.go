@@ -1,13 +1,16 @@
 // Package engine runs jobs in containers.
 //
-// A Container (Open, Run) runs all tasks of one job on one log. A task is one
-// stage of the job's graph over one partition, and one goroutine; nothing else
-// touches what it owns. Your duties:
+// A Container (Open, Run) runs tasks of one job on one log: all of them, or, when
+// there are several containers in however many processes, those that their group
+// assigns to it. A task is one stage of the job's graph over one partition, and
+// one goroutine; nothing else touches what it owns. Your duties:
 //
 //  1. Open the log, and close it after Run has returned.
 //  2. Call Run once. Cancel its context to stop: what was processed is committed
-//     before Run returns nil. An error means that the job cannot go on.
+//     before Run returns nil. An error means that the job cannot go on, or, with
+//     ErrSuperseded, that its next generation can.
 //  3. Close the views that you take (Views), or Run cannot return.
+//  4. Give each container a directory of its own.
 //
 // # Life of a record
 //
@@ -48,8 +51,8 @@
 // A commit that fails or whose outcome is unknown throws the life of the task
 // away: memory, open interval, readers. The next life fences the last one (no
 // commit of it can come after), reads the checkpoint, and lets package state
-// catch up with the changelogs. A fenced task does not come back: another
-// container has it.
+// catch up with the changelogs. A fenced task does not come back until the group
+// assigns it again: another container has it.
 //
 // # What can repeat
 //
@@ -79,10 +82,10 @@
 // everything back, and leaves out only those that say they are idle (mark.go,
 // upstream.go).
 //
-// When a container starts, every task first takes back what it last said of
-// being idle or caught up, and none processes a record before all have done so.
-// Else the records that one has yet to read could be overtaken by the time of the
-// others, and be late.
+// A task that comes to a container takes back what it last said of being idle or
+// caught up, and believes of others only what they have said since. Else the
+// records that one has yet to read could be overtaken by the time of the others,
+// and be late.
 //
 // A bounded run (Options.UntilEnd) ends by marks as well: a task that has read
 // its inputs to the ends captured at the start closes its windows as if time had

@@ -13,6 +13,10 @@ var (
 	ErrNotReady     = errors.New("still restoring")
 	ErrNotDeployed  = errors.New("job was never run on this log")
 	ErrEnded        = errors.New("container has ended")
+	// ErrElsewhere says that another container has the task, or none yet.
+	ErrElsewhere = errors.New("not in this container")
+	// ErrSuperseded ends a container of a generation that is no longer current.
+	ErrSuperseded = errors.New("a newer generation of the job is current")
 )
 
 // GapError says that records which a job has yet to read are gone.

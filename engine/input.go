@@ -29,8 +29,9 @@ type input struct {
 	// captured is the end when the generation first read the input: a table or
 	// bootstrap input is read this far before anything else.
 	captured log.Offset
-	// until is the end when the container started. A bounded run ends there; any
-	// other waits for the input below it.
+	// until is the end when the container took the task. A bounded run ends
+	// there; any other waits for the input below it. Marks below it are of a time
+	// in which this task did not run here: see life.observe.
 	until log.Offset
 
 	up upstream // of a repartition input

@@ -53,7 +53,7 @@ func (j *janitor) run(ctx context.Context, done <-chan struct{}) {
 
 func (j *janitor) purge(ctx context.Context) {
 	for _, t := range j.c.tasks {
-		for _, in := range t.status().Inputs {
+		for _, in := range t.status().Inputs { // offset 0 of a task elsewhere
 			if in.Repartition && !j.c.opts.keepRepartition && in.Offset > j.purged[in.TopicPartition] {
 				j.delete(ctx, in.TopicPartition, in.Offset)
 			}
@@ -69,15 +69,16 @@ func (j *janitor) purge(ctx context.Context) {
 // Tasks that have had nothing to commit for long hold it back: they are asked to
 // write theirs again, so that the next time more can go.
 func (j *janitor) purgeCheckpoints(ctx context.Context) {
+	at, err := j.checkpointsAt(ctx)
+	if err != nil {
+		j.c.logger.Warn("cannot purge checkpoints", "err", err)
+		return
+	}
 	newest, oldest := log.Offset(-1), log.Offset(-1)
-	at := make([]log.Offset, len(j.c.tasks))
-	for i, t := range j.c.tasks {
-		t.mu.Lock()
-		at[i] = t.mu.checkpointAt
-		t.mu.Unlock()
-		newest = max(newest, at[i])
-		if at[i] >= 0 && (oldest < 0 || at[i] < oldest) {
-			oldest = at[i]
+	for _, o := range at {
+		newest = max(newest, o)
+		if o >= 0 && (oldest < 0 || o < oldest) {
+			oldest = o
 		}
 	}
 	if oldest < 0 {
@@ -93,6 +94,31 @@ func (j *janitor) purgeCheckpoints(ctx context.Context) {
 	}
 	j.checkpoints = 0
 	j.delete(ctx, log.TopicPartition{Topic: j.c.checkpointTopic}, oldest)
+}
+
+// checkpointsAt tells where each task's newest checkpoint lies; -1: it has none.
+// Those of tasks elsewhere are looked for, and may have moved on since.
+func (j *janitor) checkpointsAt(ctx context.Context) ([]log.Offset, error) {
+	var points map[string]savedPoint
+	at := make([]log.Offset, len(j.c.tasks))
+	for i, t := range j.c.tasks {
+		t.mu.Lock()
+		at[i] = t.mu.checkpointAt
+		t.mu.Unlock()
+		if at[i] >= 0 {
+			continue
+		}
+		if points == nil {
+			var err error
+			if points, err = readCheckpoints(ctx, j.c.opts.Log, j.c.checkpointTopic); err != nil {
+				return nil, err
+			}
+		}
+		if p, ok := points[t.name]; ok {
+			at[i] = p.offset
+		}
+	}
+	return at, nil
 }
 
 func (j *janitor) delete(ctx context.Context, tp log.TopicPartition, before log.Offset) {

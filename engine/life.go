@@ -22,7 +22,7 @@ const (
 // life is a task from one restore to the next: all that is thrown away and read
 // back from the log when a commit fails. It is owned by the task's goroutine.
 //
-//	open ──► announce ──► (all tasks have) ──► loop ──► end
+//	open ──► announce ──► loop ──► end
 //
 // The loop processes one run of records after the other. When the commit
 // interval is over, it cuts what was done off and hands it to the commit
@@ -53,19 +53,22 @@ type life struct {
 	committerDone chan struct{}
 	committing    bool // the commit goroutine was started
 
-	announced bool // the readers of this task's output know that it is back
-	inFlight  bool // a commit is under way
-	dirty     bool // something is to be committed
-	finished  bool // Flow.Finish was called
-	ended     bool // the end marks are cut
+	moves     int64 // of the container, when this task last spoke up
+	announced bool  // the readers of this task's output know that it is back
+	inFlight  bool  // a commit is under way
+	dirty     bool  // something is to be committed
+	finished  bool  // Flow.Finish was called
+	ended     bool  // the end marks are cut
 	lastCut   time.Time
 	lastTick  time.Time
 	read      int64 // records
 }
 
-// open reads back the task's state and position. first: the container has just
-// started, so every input counts until it has stood still again.
-func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint, first bool) (*life, error) {
+// open reads back the task's state and position. If the checkpoint is not of the
+// container that has the task now, every input counts until it has stood still
+// again.
+func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint) (*life, error) {
+	fresh := saved == nil || saved.Epoch < t.taken
 	l := &life{
 		c: t.c, t: t, stage: t.stage, plan: t.plan, epoch: epoch,
 		wake:          make(chan struct{}, 1),
@@ -73,13 +76,14 @@ func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint
 		answers:       make(chan answer, 1),
 		committerDone: make(chan struct{}),
 		timer:         time.NewTimer(time.Hour),
-		announced:     !first,
+		announced:     !fresh,
+		moves:         t.c.moves.Load(),
 	}
 	l.timer.Stop()
 	if err := l.restore(ctx, saved); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	if err := l.openInputs(ctx, saved, first); err != nil {
+	if err := l.openInputs(ctx, saved, fresh); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	l.openOutputs(saved)
@@ -132,7 +136,7 @@ func (l *life) restore(ctx context.Context, saved *jobs.Checkpoint) error {
 	return nil
 }
 
-func (l *life) openInputs(ctx context.Context, saved *jobs.Checkpoint, first bool) error {
+func (l *life) openInputs(ctx context.Context, saved *jobs.Checkpoint, fresh bool) error {
 	l.inputs = make([]input, len(l.plan.Inputs))
 	l.candidates = make([]candidate, len(l.plan.Inputs))
 	l.groupOffsets = make([]log.Offset, len(l.plan.Inputs))
@@ -145,7 +149,7 @@ func (l *life) openInputs(ctx context.Context, saved *jobs.Checkpoint, first boo
 			return err
 		}
 		l.groupOffsets[i] = -1
-		if first {
+		if fresh {
 			in.idle = false
 			in.up.forget()
 		}
@@ -196,9 +200,9 @@ func (l *life) openOutputs(saved *jobs.Checkpoint) {
 	}
 }
 
-// announce takes back, before any task processes anything, what this one last
-// said of being idle or caught up: else records that it has yet to read could be
-// overtaken. It commits only if there is something to take back.
+// announce takes back what this task last said, under an earlier owner, of being
+// idle or caught up: else records that it has yet to read could be overtaken. It
+// commits only if there is something to take back.
 func (l *life) announce(ctx context.Context) error {
 	if l.announced {
 		return nil

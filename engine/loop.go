@@ -175,6 +175,7 @@ func (l *life) end() (worked bool, wait time.Duration, err error) {
 // tick fires timers in wall-clock time.
 func (l *life) tick(now time.Time) error {
 	l.lastTick = now
+	l.speakUp(now)
 	before := l.size()
 	w, ok := l.flow.Watermark()
 	if err := l.flow.Tick(l.c.opts.Now()); err != nil {
@@ -184,6 +185,28 @@ func (l *life) tick(now time.Time) error {
 		l.dirty = true
 	}
 	return nil
+}
+
+// speakAgain is how long an idle task is silent while it is not known who is
+// there to have heard it.
+const speakAgain = 5 * time.Second
+
+// speakUp repeats that this task is idle or caught up. A task that has come to
+// another container believes only what was said since then, and one that has
+// nothing new to say would keep it waiting: so all say it again when tasks have
+// come to this container or gone, and now and then while others have some.
+func (l *life) speakUp(now time.Time) {
+	moves := l.c.moves.Load()
+	for i := range l.outputs {
+		o := &l.outputs[i]
+		if !o.last.Idle && !o.last.CaughtUp {
+			continue
+		}
+		if moves != l.moves || !l.c.whole.Load() && now.Sub(o.said) >= speakAgain {
+			o.again, l.dirty = true, true
+		}
+	}
+	l.moves = moves
 }
 
 // outgoingChanged tells that a repartition output has something new to say.
@@ -357,6 +380,11 @@ func (l *life) observe(in *input, r *log.Record) error {
 	}
 	if m.Tasks != len(in.up.tasks) || m.Generation != l.c.plan.Generation {
 		return fmt.Errorf("record %s of %s: mark of %d tasks of generation %d, want %d of %d", r.Offset, in.tp, m.Tasks, m.Generation, len(in.up.tasks), l.c.plan.Generation)
+	}
+	if r.Offset < in.until {
+		// Whoever was not to be waited for then may have had to stop since, and
+		// have records to read by now. Those who go on say so again.
+		m.Idle, m.CaughtUp = false, false
 	}
 	if m.Idle {
 		// How far the task came counts before it leaves, however much of what it

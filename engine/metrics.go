@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,8 +60,6 @@ type containerMetrics struct {
 	registry metrics.Registry
 	job      string
 	latency  prometheus.Histogram
-	total    atomic.Int64 // records that the inputs held at the start
-	started  atomic.Int64 // sum of the offsets at the start
 }
 
 func newContainerMetrics(o *Options) *containerMetrics {

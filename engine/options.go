@@ -63,7 +63,8 @@ type Options struct {
 	// Default: 30 s.
 	StopTimeout time.Duration
 
-	keepRepartition bool // for tests that read marks: nothing is purged
+	keepRepartition bool          // for tests that read marks: nothing is purged
+	retakeAfter     time.Duration // default: the constant
 
 	// Now is the wall clock of the tasks. Default: time.Now.
 	Now func() time.Time
@@ -83,6 +84,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.StopTimeout == 0 {
 		o.StopTimeout = defaultStopTimeout
+	}
+	if o.retakeAfter == 0 {
+		o.retakeAfter = retakeAfter
 	}
 	if o.Now == nil {
 		o.Now = time.Now

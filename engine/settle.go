@@ -6,13 +6,18 @@ import (
 	"time"
 )
 
-// Settle returns when every task has processed and committed all that its inputs
-// hold, has looked at the clock after that, and found nothing to do. It is for
+// Settle returns when every task of the container has processed and committed all
+// that its inputs hold, has looked at the clock after that, and found nothing to do. It is for
 // tests that move Options.Now by hand: nothing of what they see then depends on
 // the pace of the machine. While records keep coming it does not return.
 //
 // It returns ErrEnded if the container ends before; Run returns why.
 func (c *Container) Settle(ctx context.Context) error {
+	select {
+	case <-c.ran:
+	case <-c.ended:
+	case <-ctx.Done():
+	}
 	for {
 		moved := false
 		// Stage by stage, so that what one task writes is mostly there when the
@@ -33,9 +38,25 @@ func (c *Container) Settle(ctx context.Context) error {
 // askToSettle lets the task do all there is to do now. It tells whether there
 // was anything.
 func (t *task) askToSettle(ctx context.Context) (moved bool, err error) {
+	t.mu.Lock()
+	h := t.mu.hold
+	t.mu.Unlock()
+	if h == nil {
+		return false, nil // elsewhere
+	}
 	answer := make(chan bool, 1)
 	select {
 	case t.settle <- answer:
+	case <-h.ended:
+		if !h.failed {
+			return false, nil // elsewhere now
+		}
+		select {
+		case <-t.c.ended:
+			return false, ErrEnded
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
 	case <-t.c.ended:
 		return false, ErrEnded
 	case <-ctx.Done():

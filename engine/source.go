@@ -18,9 +18,10 @@ type Source interface {
 	// Stores lists the stores of the job, ordered by name.
 	Stores() []StoreInfo
 	// Views returns one snapshot per task that keeps the store, ordered by
-	// partition. The caller closes each (TaskView.Close). It returns
-	// ErrUnknownStore if the job keeps no such store, and ErrNotReady while one
-	// of the tasks is still restoring.
+	// partition. The caller closes each (TaskView.Close). Tasks that another
+	// container has are left out: there are then fewer than StoreInfo.Partitions.
+	// It returns ErrUnknownStore if the job keeps no such store, ErrNotReady while
+	// one of the tasks is still restoring, and ErrElsewhere if none is here.
 	Views(store string) ([]TaskView, error)
 	// Changed returns a channel that is closed at the next applied commit of any
 	// task, for watching.
@@ -64,13 +65,13 @@ type Status struct {
 	Progress Progress
 }
 
-// Ready tells that all tasks run and answer queries.
+// Ready tells that all tasks that this container has run and answer queries.
 func (s *Status) Ready() bool {
 	if s.State != Running && s.State != Stopped {
 		return false
 	}
 	for i := range s.Tasks {
-		if t := &s.Tasks[i]; t.State != TaskRunning && t.State != TaskDone {
+		if t := &s.Tasks[i]; t.State != TaskRunning && t.State != TaskDone && t.State != TaskElsewhere {
 			return false
 		}
 	}

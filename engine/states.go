@@ -9,8 +9,8 @@ type ContainerState uint8
 
 const (
 	New       ContainerState = iota
-	Restoring                // tasks open their state and read it up to the log
-	Running                  // every task processes
+	Restoring                // tasks are waited for, open their state and read it up to the log
+	Running                  // every task that was assigned first has come to process
 	Stopping                 // tasks commit what they have processed and end
 	Stopped                  // all goroutines have ended, nothing is lost
 	Failed                   // as Stopped, but because of an error
@@ -49,8 +49,9 @@ const (
 	TaskRunning                    // processes and commits
 	TaskDone                       // ended: stopped, or everything of a bounded run is processed
 	TaskFailed                     // ended with an error that ends the job
+	TaskElsewhere                  // not assigned to this container
 )
 
-var taskStates = [...]string{"restoring", "running", "done", "failed"}
+var taskStates = [...]string{"restoring", "running", "done", "failed", "elsewhere"}
 
 func (s TaskState) String() string { return taskStates[s] }

@@ -34,40 +34,72 @@ type task struct {
 	key       []byte // name, as the checkpoint's key
 	producer  string
 	logger    hclog.Logger
-	until     []log.Offset     // per input: its end when the container started
 	nudge     chan struct{}    // one token: write the checkpoint again
 	settle    chan chan<- bool // do all there is to do, and tell whether there was anything: see Settle
 	metrics   taskMetrics
 
-	// What the container hands to the first life.
-	epoch log.Epoch
-	saved *jobs.Checkpoint
+	// What the container hands to the first life of a hold. taken is the epoch of
+	// that life: a checkpoint of a lower one is of an earlier owner. until is the
+	// end of each input when the container took the task.
+	epoch, taken log.Epoch
+	saved        *jobs.Checkpoint
+	until        []log.Offset
 
 	life *life // of the task's goroutine; after that of the container's
 
 	mu struct {
 		sync.Mutex
 		db           *state.DB // nil while restoring
+		hold         *hold     // the last
 		status       TaskStatus
 		checkpointAt log.Offset // newest checkpoint record; -1: none
 		readBefore   int64      // records of earlier lives
 		dropsBefore  []op.Drop  // of earlier lives
 		restore      Progress   // offsets of changelogs
+		total        int64      // records that the inputs held when the task was taken
+		started      int64      // sum of the offsets then
+	}
+}
+
+// enter begins a hold.
+func (t *task) enter(h *hold) {
+	t.epoch, t.taken, t.saved, t.until = 0, 0, nil, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.hold = h
+	t.mu.checkpointAt = -1
+	t.mu.total, t.mu.started, t.mu.restore = 0, 0, Progress{}
+	t.mu.readBefore, t.mu.dropsBefore = t.mu.status.Records, t.mu.status.Drops
+	t.mu.status.State, t.mu.status.Err = TaskRestoring, nil
+}
+
+// leave ends it: another container has the task. What is known of its progress
+// is no longer true.
+func (t *task) leave(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.checkpointAt = -1
+	t.mu.restore = Progress{}
+	s := &t.mu.status
+	s.State, s.Err, s.Watermark = TaskElsewhere, err, jobs.NoWatermark
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
+		in.Offset, in.End, in.Idle = 0, 0, false
 	}
 }
 
 // run takes the task through its lives. It returns nil once it was stopped, or
-// has finished a bounded run.
-func (t *task) run(ctx context.Context, stop <-chan struct{}) error {
-	arrived, failures := false, 0
+// has finished a bounded run. arrived is called once, when it begins to process.
+func (t *task) run(h *hold, arrived func()) error {
+	failures := 0
 	for {
-		err := t.live(ctx, stop, &arrived, &failures)
+		err := t.live(h, arrived, &failures)
 		if err == nil {
 			t.setState(TaskDone, nil)
 			return nil
 		}
 		var again *transient
-		if !errors.As(err, &again) || ctx.Err() != nil || again.over(failures, t.c.run != "") {
+		if !errors.As(err, &again) || h.work.Err() != nil || again.over(failures, t.c.run != "") {
 			t.setState(TaskFailed, err)
 			return fmt.Errorf("task %s: %w", t.name, err)
 		}
@@ -75,7 +107,7 @@ func (t *task) run(ctx context.Context, stop <-chan struct{}) error {
 		backoff := min(maxBackoff, minBackoff<<min(failures-1, 10))
 		t.logger.Warn("task is rebuilt from the log", "in", backoff, "failures", failures, "err", err)
 		t.rebuild(err)
-		if !sleepFor(ctx, stop, backoff) {
+		if !sleepFor(h.work, h.stop, backoff) {
 			t.setState(TaskDone, nil)
 			return nil
 		}
@@ -95,12 +127,13 @@ func (t *transient) over(failures int, bounded bool) bool {
 
 // live is one life. It stays in t.life when it ends well, so that its state can
 // be queried until the container ends.
-func (t *task) live(ctx context.Context, stop <-chan struct{}, arrived *bool, failures *int) (err error) {
-	epoch, saved, err := t.begin(ctx)
-	if err != nil {
+func (t *task) live(h *hold, arrived func(), failures *int) (err error) {
+	ctx, stop := h.work, h.stop
+	epoch, saved, err := t.begin(h)
+	if err != nil || epoch == 0 {
 		return err
 	}
-	l, err := t.restoreOne(ctx, stop, epoch, saved, !*arrived)
+	l, err := t.restoreOne(ctx, stop, epoch, saved)
 	if err != nil || l == nil {
 		return err
 	}
@@ -116,56 +149,67 @@ func (t *task) live(ctx context.Context, stop <-chan struct{}, arrived *bool, fa
 		return err
 	}
 	t.show(l)
-	if !*arrived {
-		*arrived = true
-		t.c.arrive()
-		select {
-		case <-t.c.allArrived:
-		case <-stop:
-			return nil
-		}
+	if !h.arrived.Swap(true) {
+		arrived()
 	}
 	before := t.commits()
 	err = l.loop(ctx, stop)
 	if t.commits() > before {
 		*failures = 0
 	}
+	if err == nil && l.ended {
+		h.done.Store(true)
+	}
 	return err
 }
 
 // begin fences earlier lives, after which no commit of theirs can come, and
-// finds the checkpoint. The container has done so for the first life.
-func (t *task) begin(ctx context.Context) (log.Epoch, *jobs.Checkpoint, error) {
-	if t.epoch != 0 {
-		epoch, saved := t.epoch, t.saved
-		t.epoch, t.saved = 0, nil
-		return epoch, saved, nil
+// finds the checkpoint. The container does so for the first life. Epoch 0: the
+// task is to stop.
+func (t *task) begin(h *hold) (log.Epoch, *jobs.Checkpoint, error) {
+	if h.batch != nil {
+		select {
+		case <-h.batch.ready:
+		case <-h.stop:
+			return 0, nil, nil
+		}
+		err := h.batch.err
+		h.batch = nil
+		if err != nil {
+			return 0, nil, mayPass(err)
+		}
+		return t.epoch, t.saved, nil
 	}
-	epoch, err := t.c.opts.Log.Fence(ctx, t.producer)
+	epoch, err := t.c.opts.Log.Fence(h.work, t.producer)
 	if err != nil {
 		return 0, nil, mayPass(fmt.Errorf("fence: %w", err))
 	}
-	points, err := readCheckpoints(ctx, t.c.opts.Log, t.c.checkpointTopic)
+	if t.taken == 0 {
+		t.taken = epoch
+	}
+	points, err := readCheckpoints(h.work, t.c.opts.Log, t.c.checkpointTopic)
 	if err != nil {
 		return 0, nil, mayPass(err)
 	}
-	p, ok := points[t.name]
-	if !ok {
-		return epoch, nil, nil
+	t.findSaved(points)
+	if t.until == nil {
+		if err := t.captureEnds(h.work); err != nil {
+			return 0, nil, mayPass(err)
+		}
 	}
-	return epoch, &p.checkpoint, nil
+	return epoch, t.saved, nil
 }
 
 // restoreOne opens a life; only a few tasks restore at a time. It returns nil if
 // the container stops before the task's turn.
-func (t *task) restoreOne(ctx context.Context, stop <-chan struct{}, epoch log.Epoch, saved *jobs.Checkpoint, first bool) (*life, error) {
+func (t *task) restoreOne(ctx context.Context, stop <-chan struct{}, epoch log.Epoch, saved *jobs.Checkpoint) (*life, error) {
 	select {
 	case t.c.restoring <- struct{}{}:
 		defer func() { <-t.c.restoring }()
 	case <-stop:
 		return nil, nil
 	}
-	return t.open(ctx, epoch, saved, first)
+	return t.open(ctx, epoch, saved)
 }
 
 // sleepFor waits; false if it was stopped.

@@ -89,29 +89,99 @@ func LoadDeployment(ctx context.Context, l log.Log, job string) (*Deployment, er
 	return all[job], err
 }
 
-// Save makes d the job's current deployment, in one Commit. A deployment equal
+// ErrOvertaken says that another process deployed the job at the same time. What
+// was decided by the deployment that was stored before has to be decided again.
+var ErrOvertaken = errors.New("the job was deployed by another process at the same time")
+
+// Save makes d the job's current deployment, in one Commit, if the current one
+// is still stored (nil: none); else it returns ErrOvertaken. A deployment equal
 // to the stored one is not written again.
+//
+// Deploys of one job fence each other: whoever read the stored one before the
+// last Save cannot save any more.
 func (d *Deployment) Save(ctx context.Context, l log.Log, stored *Deployment) error {
 	value, err := d.Encode()
 	if err != nil {
 		return err
 	}
-	if stored != nil {
-		if old, err := stored.Encode(); err == nil && bytes.Equal(old, value) {
-			return nil
-		}
+	if stored.encodesTo(value) {
+		return nil
 	}
 	_, err = l.CreateTopic(ctx, log.TopicSpec{Name: PlansTopic, Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}})
 	if err != nil && !errors.Is(err, log.ErrTopicExists) {
 		return fmt.Errorf("create topic %s: %w", PlansTopic, err)
 	}
+	producer := d.Plan.Job + ".deploy"
+	epoch, err := l.Fence(ctx, producer)
+	if err != nil {
+		return fmt.Errorf("fence other deploys of job %q: %w", d.Plan.Job, err)
+	}
+	now, err := LoadDeployment(ctx, l, d.Plan.Job)
+	if err != nil {
+		return err
+	}
+	if now != nil || stored != nil {
+		if b, err := now.encode(); err != nil || !stored.encodesTo(b) {
+			return errors.Join(ErrOvertaken, err)
+		}
+	}
 	var b log.Builder
 	b.Append(log.TimestampOf(time.Now()), []byte(d.Plan.Job), value)
-	_, err = l.Commit(ctx, &log.Commit{Writes: []log.Write{{TopicPartition: log.TopicPartition{Topic: PlansTopic}, Batches: b.Bytes()}}})
+	_, err = l.Commit(ctx, &log.Commit{Producer: producer, Epoch: epoch,
+		Writes: []log.Write{{TopicPartition: log.TopicPartition{Topic: PlansTopic}, Batches: b.Bytes()}}})
+	if errors.Is(err, log.ErrFenced) {
+		return ErrOvertaken
+	}
 	if err != nil {
 		return fmt.Errorf("store plan of job %q: %w", d.Plan.Job, err)
 	}
 	return nil
+}
+
+// encode is Encode; nothing for none.
+func (d *Deployment) encode() ([]byte, error) {
+	if d == nil {
+		return nil, nil
+	}
+	return d.Encode()
+}
+
+func (d *Deployment) encodesTo(value []byte) bool {
+	b, err := d.encode()
+	return err == nil && d != nil && bytes.Equal(b, value)
+}
+
+// AwaitGeneration returns once a generation above the given one is the job's
+// current one, and tells which. It costs nothing while nothing is deployed.
+func AwaitGeneration(ctx context.Context, l log.Log, job string, above int64) (int64, error) {
+	tp := log.TopicPartition{Topic: PlansTopic}
+	bounds, err := l.Bounds(ctx, tp)
+	if err != nil {
+		return 0, fmt.Errorf("bounds of %s: %w", tp, err)
+	}
+	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("open %s: %w", tp, err)
+	}
+	defer r.Close()
+	for {
+		recs, err := r.Next(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)
+		}
+		for i := range recs {
+			if string(recs[i].Key) != job || recs[i].IsTombstone() {
+				continue
+			}
+			d, err := DecodeDeployment(recs[i].Value)
+			if err != nil {
+				return 0, fmt.Errorf("record %s of topic %s: %w", recs[i].Offset, PlansTopic, err)
+			}
+			if d.Plan.Generation > above {
+				return d.Plan.Generation, nil
+			}
+		}
+	}
 }
 
 // scan calls f for every record that a partition holds now. The record is valid

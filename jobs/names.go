@@ -50,6 +50,13 @@ func Group(job string, generation int64) string {
 	return job + "." + strconv.FormatInt(generation, 10)
 }
 
+// TaskGroup is the group in which containers share out the tasks of a
+// generation. It is not the one of the offsets, since Kafka lets only members
+// commit to a group that has some.
+func TaskGroup(job string, generation int64) string {
+	return internalName(job, generation, "tasks")
+}
+
 // InternalTopic tells whether a topic was made for one generation of the job,
 // and for which.
 func InternalTopic(job, topic string) (generation int64, ok bool) {

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/gretestream/grete/log"
@@ -29,6 +30,10 @@ type StagePlan struct {
 	Inputs  []InputPlan  `json:"inputs"`
 	Outputs []OutputPlan `json:"outputs,omitempty"`
 	Stores  []StorePlan  `json:"stores,omitempty"`
+	// AssignedBy is the input whose partitions stand for the stage's tasks in the
+	// group of containers: who is assigned partition p runs task p. It has as
+	// many as there are tasks, and stays the same for a generation's life.
+	AssignedBy string `json:"assignedBy,omitempty"`
 }
 
 // InputPlan is one input of a stage on this log.
@@ -63,6 +68,17 @@ type StorePlan struct {
 	KeyCodec   string `json:"keyCodec"`
 	ValueCodec string `json:"valueCodec"`
 	Window     string `json:"window,omitempty"`
+}
+
+// GroupTopics lists the topics whose partitions stand for tasks, each once.
+func (p *Plan) GroupTopics() []string {
+	var names []string
+	for i := range p.Stages {
+		if name := p.Stages[i].AssignedBy; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Stage returns the stage of that name, or nil.

@@ -215,6 +215,7 @@ func (p *planner) stage(plan *Plan, s *op.Stage) StagePlan {
 			KeyCodec: in.KeyCodec, ValueCodec: in.ValueCodec, Table: in.Table,
 		})
 	}
+	sp.AssignedBy = p.assignedBy(&sp)
 	for _, out := range s.Outputs {
 		sp.Outputs = append(sp.Outputs, OutputPlan{
 			Topic: p.topic(out.Topic, out.Repartition), Partitions: p.outputPartitions(out), Repartition: out.Repartition,
@@ -228,6 +229,31 @@ func (p *planner) stage(plan *Plan, s *op.Stage) StagePlan {
 		})
 	}
 	return sp
+}
+
+// assignedBy is the input that the stage's tasks were assigned by before, else
+// the first that has a partition for each.
+func (p *planner) assignedBy(sp *StagePlan) string {
+	before := ""
+	if p.Previous != nil {
+		if old := p.Previous.Stage(sp.Name); old != nil {
+			before = old.AssignedBy
+		}
+	}
+	first := ""
+	for i := range sp.Inputs {
+		in := &sp.Inputs[i]
+		if in.Partitions != sp.Tasks {
+			continue
+		}
+		if in.Topic == before {
+			return before
+		}
+		if first == "" {
+			first = in.Topic
+		}
+	}
+	return first
 }
 
 func (p *planner) topic(name string, repartition bool) string {

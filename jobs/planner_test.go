@@ -49,6 +49,9 @@ func TestPlan(t *testing.T) {
 	if in.Topic != "visits.2.by-page.repartition" || in.Partitions != 6 || in.UpstreamStage != "source" || in.UpstreamTasks != 4 {
 		t.Errorf("got repartition input %+v", in)
 	}
+	if source.AssignedBy != "views" || byPage.AssignedBy != "visits.2.by-page.repartition" {
+		t.Errorf("tasks are assigned by %s and %s", source.AssignedBy, byPage.AssignedBy)
+	}
 	if byPage.Outputs[0].Partitions != 6 {
 		t.Errorf("new output: got %d partitions, want 6, as the largest input", byPage.Outputs[0].Partitions)
 	}
@@ -90,6 +93,39 @@ func TestPlanKeepsStoreIDs(t *testing.T) {
 	if got := second.Stages[1].Stores; got[0].ID != 3 || got[1].ID != 2 || second.NextStoreID != 4 {
 		t.Errorf("got %+v, next %d: want the new store to get 3 and pages to keep 2", got, second.NextStoreID)
 	}
+}
+
+// Containers of one generation must agree on what stands for a task, also while
+// one of them runs the job as it was before an input was added.
+func TestPlanKeepsAssignedBy(t *testing.T) {
+	f := func(counts map[string]int, want string) {
+		t.Helper()
+		job := &Job{Name: "visits", Build: build}
+		stage := func(inputs ...string) []*op.Stage {
+			s := &op.Stage{Name: "source"}
+			for _, in := range inputs {
+				s.Inputs = append(s.Inputs, op.InputSpec{Topic: in})
+			}
+			return []*op.Stage{s}
+		}
+		first, err := New(Deploy{Job: job, Generation: 1, Stages: stage("clicks"), Topics: topics(counts)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := New(Deploy{Job: job, Generation: 1, Stages: stage("added", "clicks"), Topics: topics(counts), Previous: first})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := second.Stages[0].AssignedBy; got != want {
+			t.Errorf("%v: got %s, want %s", counts, got, want)
+		}
+		if got := second.GroupTopics(); len(got) != 1 || got[0] != want {
+			t.Errorf("%v: got topics of the group %v, want %s", counts, got, want)
+		}
+	}
+	f(map[string]int{"clicks": 4, "added": 4}, "clicks")
+	f(map[string]int{"clicks": 4, "added": 2}, "clicks")
+	f(map[string]int{"clicks": 2, "added": 4}, "added") // the stage has more tasks: not compatible anyway
 }
 
 func TestPlanMistakes(t *testing.T) {

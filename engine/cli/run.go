@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -109,7 +110,8 @@ func (a *app) engineOptions(d *dataDir, r *jobRun) engine.Options {
 }
 
 // runJob runs a job to its end, or until ctx ends. A reprocess that is asked for
-// meanwhile stops it and starts the next generation.
+// meanwhile, here or of another container of the job, stops it and starts the
+// next generation.
 func (a *app) runJob(ctx context.Context, d *dataDir, r *jobRun) error {
 	if r.requests == nil {
 		r.requests = newReprocessor(r.job.Name)
@@ -134,6 +136,10 @@ func (a *app) runJob(ctx context.Context, d *dataDir, r *jobRun) error {
 		err = c.Run(runCtx)
 		stop()
 		next := r.requests.take()
+		if errors.Is(err, engine.ErrSuperseded) && ctx.Err() == nil {
+			a.notef("Another process has begun a new generation of job %s: this one goes on with that.", c.Job())
+			continue
+		}
 		if err != nil || next == nil || ctx.Err() != nil {
 			if err == nil && !r.quiet {
 				a.runEnded(c)
