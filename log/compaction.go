@@ -23,6 +23,12 @@ import (
 // A tombstone stays for delete.retention.ms after the pass that first met it,
 // so that whoever read what it deletes meets it too: its batch is marked with
 // that time, the delete horizon, in place of the base timestamp, as in Kafka.
+//
+// Of transactions (compacttxn.go), what was aborted goes and replaces nothing;
+// nothing beyond the last stable offset is touched.
+//
+// A pass is due when the dirty part is min.cleanable.dirty.ratio of the whole,
+// or holds something older than max.compaction.lag.ms.
 
 // compactMapBytes bounds the memory of a pass: 2 million keys.
 const compactMapBytes = 64 << 20
@@ -80,6 +86,7 @@ type pass struct {
 	clean []*segment // compacted before
 	dirty []*segment // and to be compacted now
 	read  int64      // bytes
+	txns  passTxns
 
 	d    decoder
 	recs []Record
@@ -95,6 +102,7 @@ func (l *Embedded) planPass(p *partition) *pass {
 	stable := p.bounds().Stable // behind it, what a record comes to is not known
 	list := *p.segments.Load()
 	var cleanBytes, dirtyBytes int64
+	late := false // for max.compaction.lag.ms
 	for i := 0; i < len(list)-1; i++ {
 		s, end := list[i], list[i+1].base
 		if end <= from {
@@ -106,12 +114,15 @@ func (l *Embedded) planPass(p *partition) *pass {
 		if end > min(safe, stable) || int64(ps.now-max(maxTime, appended)) < ps.cfg.minLagMs {
 			break
 		}
+		first := s.firstAppend()
+		late = late || first != NoTimestamp && int64(ps.now-first) > ps.cfg.maxLagMs
 		ps.dirty = append(ps.dirty, s)
 		dirtyBytes += s.size.Load()
 	}
-	if len(ps.dirty) == 0 || float64(dirtyBytes) < ps.cfg.dirtyRatio*float64(cleanBytes+dirtyBytes) {
+	if len(ps.dirty) == 0 || !late && float64(dirtyBytes) < ps.cfg.dirtyRatio*float64(cleanBytes+dirtyBytes) {
 		return nil
 	}
+	ps.txns.begin(l, p)
 	return ps
 }
 
@@ -163,6 +174,9 @@ func (ps *pass) index() (int, error) {
 	for i, s := range ps.dirty {
 		full := false
 		err := ps.scan(s, func(info *BatchInfo, batch []byte, recs []Record) error {
+			if ps.txns.isAborted(info) {
+				return nil
+			}
 			for j := range recs {
 				if r := &recs[j]; r.Key != nil && !ps.keys.put(r.Key, r.Offset) {
 					full = true
@@ -225,11 +239,11 @@ func (ps *pass) rewrite(group []*segment) (err error) {
 		}
 	}()
 	s := newSegment(ps.l.fs, ps.p.dir, base, ps.cfg.indexBytes)
-	dropped, err := ps.copyGroup(f, s, group)
+	changed, err := ps.copyGroup(f, s, group)
 	if err != nil {
 		return err
 	}
-	if dropped == 0 && len(group) == 1 {
+	if !changed && len(group) == 1 {
 		return ps.l.fs.Remove(path)
 	}
 	if err := f.Sync(); err != nil {
@@ -238,8 +252,9 @@ func (ps *pass) rewrite(group []*segment) (err error) {
 	return ps.l.swap(ps.p, group, s, name)
 }
 
-// copyGroup writes what is kept of a group to f, and describes it in s.
-func (ps *pass) copyGroup(f vfs.File, s *segment, group []*segment) (dropped int, err error) {
+// copyGroup writes what is kept of a group to f, and describes it in s. It
+// reports whether that differs from what there was.
+func (ps *pass) copyGroup(f vfs.File, s *segment, group []*segment) (changed bool, err error) {
 	var pos int64
 	write := func() error {
 		if _, err := f.Write(ps.out); err != nil {
@@ -253,8 +268,7 @@ func (ps *pass) copyGroup(f vfs.File, s *segment, group []*segment) (dropped int
 		_, appended := old.times()
 		err := ps.scan(old, func(info *BatchInfo, batch []byte, recs []Record) error {
 			from := len(ps.out)
-			kept := ps.filter(info, batch, recs)
-			dropped += len(recs) - kept
+			changed = ps.filter(info, batch, recs) || changed
 			if run := ps.out[from:]; len(run) > 0 {
 				s.note(run, pos, appended)
 				pos += int64(len(run))
@@ -265,7 +279,7 @@ func (ps *pass) copyGroup(f vfs.File, s *segment, group []*segment) (dropped int
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			return false, err
 		}
 		old.mu.RLock()
 		if s.firstTime == NoTimestamp || old.firstTime < s.firstTime {
@@ -275,22 +289,26 @@ func (ps *pass) copyGroup(f vfs.File, s *segment, group []*segment) (dropped int
 		s.lastTime = max(s.lastTime, appended)
 	}
 	s.size.Store(pos)
-	return dropped, write()
+	return changed, write()
 }
 
-// filter appends what is kept of a batch to out, and returns how many records.
-func (ps *pass) filter(info *BatchInfo, batch []byte, recs []Record) (kept int) {
+// filter appends what is kept of a batch to out, and reports whether that is
+// less, or other, than the batch.
+func (ps *pass) filter(info *BatchInfo, batch []byte, recs []Record) (changed bool) {
 	if info.IsControl() {
-		ps.out = append(ps.out, batch...)
-		return 0
+		return ps.filterMarker(info, batch)
 	}
+	aborted := ps.txns.meet(info)
 	marked := info.Attributes&attrDeleteHorizon != 0
 	tombstones := false
 	n := 0
 	for i := range recs {
 		r := &recs[i]
+		if aborted {
+			break
+		}
 		if r.Key != nil {
-			if ps.keys.superseded(r.Key, r.Offset) || r.IsTombstone() && marked && info.BaseTimestamp < ps.now {
+			if ps.keys.superseded(r.Key, r.Offset) || r.IsTombstone() && marked && info.BaseTimestamp <= ps.now {
 				continue
 			}
 			tombstones = tombstones || r.IsTombstone()
@@ -300,10 +318,10 @@ func (ps *pass) filter(info *BatchInfo, batch []byte, recs []Record) (kept int) 
 	}
 	switch {
 	case n == 0:
-		return 0
+		return ps.empty(info, batch)
 	case n == len(recs) && (marked || !tombstones):
 		ps.out = append(ps.out, batch...)
-		return n
+		return false
 	}
 	out, base := *info, info.BaseTimestamp
 	if tombstones && !marked {
@@ -311,5 +329,12 @@ func (ps *pass) filter(info *BatchInfo, batch []byte, recs []Record) (kept int) 
 		base = ps.now + Timestamp(ps.cfg.tombstoneMs)
 	}
 	ps.out = appendBatch(ps.out, out, base, recs[:n])
-	return n
+	return true
+}
+
+// firstAppend is the append time of the first batch, or NoTimestamp.
+func (s *segment) firstAppend() Timestamp {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.firstTime
 }

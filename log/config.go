@@ -20,12 +20,22 @@ type topicConfig struct {
 	delete          bool
 	tombstoneMs     int64 // how long compaction keeps tombstones
 	minLagMs        int64 // records younger than this are not compacted
+	maxLagMs        int64 // and older ones are, however few they are
 	dirtyRatio      float64
 	maxMessageBytes int64
 	indexBytes      int64
 	appendTime      bool
 	beforeMaxMs     int64 // how far outside producers' timestamps may lie behind the clock
 	afterMaxMs      int64 // and ahead of it
+}
+
+// maxSegmentMs is the age at which a segment is sealed: only then can it be
+// compacted.
+func (c *topicConfig) maxSegmentMs() int64 {
+	if c.compact {
+		return min(c.segmentMs, c.maxLagMs)
+	}
+	return c.segmentMs
 }
 
 // configDef is one config by Kafka's name. Those without a field are accepted,
@@ -58,7 +68,7 @@ var configDefs = []configDef{
 	{"leader.replication.throttled.replicas", anyValue, nil},
 	intConfig("local.retention.bytes", -2, math.MaxInt64, nil),
 	intConfig("local.retention.ms", -2, math.MaxInt64, nil),
-	intConfig("max.compaction.lag.ms", 1, math.MaxInt64, nil),
+	intConfig("max.compaction.lag.ms", 1, math.MaxInt64, func(c *topicConfig) *int64 { return &c.maxLagMs }),
 	intConfig("max.message.bytes", 0, math.MaxInt32, func(c *topicConfig) *int64 { return &c.maxMessageBytes }),
 	{"message.downconversion.enable", oneOf("true", "false"), nil},
 	{"message.format.version", anyValue, nil},
@@ -91,6 +101,7 @@ func defaultConfig(o *Options) topicConfig {
 		retentionBytes:  -1,
 		delete:          true,
 		tombstoneMs:     (24 * time.Hour).Milliseconds(),
+		maxLagMs:        math.MaxInt64,
 		dirtyRatio:      0.5,
 		maxMessageBytes: 1<<20 + 12, // Kafka's default
 		indexBytes:      4096,

@@ -207,7 +207,7 @@ func (p *partition) full(s *segment, size int, base Offset, now Timestamp) bool 
 	first := s.firstTime
 	s.mu.RUnlock()
 	return p.written+int64(size) > cfg.segmentBytes ||
-		first != NoTimestamp && int64(now-first) >= cfg.segmentMs ||
+		first != NoTimestamp && int64(now-first) >= cfg.maxSegmentMs() ||
 		int64(base-s.base) > 1<<30 // offsets are relative to the base in 32 bits in the index
 }
 
