@@ -192,8 +192,7 @@ func (c *conn) parse(frame []byte) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest)
-	if err == nil {
+	if _, err = r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest); err == nil {
 		err = r.body.ReadFrom(rest)
 	}
 	if err != nil {
