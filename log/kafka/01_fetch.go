@@ -72,15 +72,27 @@ func (s *Server) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		if f.collect(); f.enough() {
 			return f, nil
 		}
-		select {
-		case <-wake:
-		case <-timeout.C:
-			return f, nil
-		case <-s.stopping:
-			return f, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if done, err := s.park(ctx, wake, timeout.C); done || err != nil {
+			return f, err
 		}
+	}
+}
+
+// park waits for records. It reports whether the client gets its answer now,
+// whatever there is.
+func (s *Server) park(ctx context.Context, wake <-chan struct{}, timeout <-chan time.Time) (done bool, err error) {
+	s.parked.Add(1)
+	defer s.parked.Add(-1)
+	select {
+	case <-wake:
+		s.wakes.Add(1)
+		return false, nil
+	case <-timeout:
+		return true, nil
+	case <-s.stopping:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 }
 

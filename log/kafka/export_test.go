@@ -20,3 +20,20 @@ func (s *Server) GroupWaiting(name string) (state string, waiting int) {
 
 // ExpireOffsets forgets what is too old by Options.Now.
 func (s *Server) ExpireOffsets() { s.groups.expire() }
+
+// Parked tells how many fetches wait for records.
+func (s *Server) Parked() int { return int(s.parked.Load()) }
+
+// Wakes tells how often one has looked again.
+func (s *Server) Wakes() int { return int(s.wakes.Load()) }
+
+// Cursors tells how many cursors the connections have open. None may be fetching.
+func (s *Server) Cursors() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		n += len(c.cursors)
+	}
+	return n
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,6 +32,8 @@ type Server struct {
 	alterMu sync.Mutex // one change of configs at a time, from reading to writing
 
 	stopping chan struct{} // closed when Shutdown begins: who waits answers now
+
+	parked, wakes atomic.Int64 // fetches that wait for records; how often one was woken
 
 	mu    sync.Mutex // guards conns and the closing of stopping
 	conns map[*conn]struct{}
