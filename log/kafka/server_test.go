@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,7 +16,13 @@ import (
 	"github.com/gretestream/grete/log/logtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain serves instead of testing in a process that a torture test has started.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimDir); dir != "" {
+		os.Exit(runVictim(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // serve starts a server over a log in memory; both end with the test.
 func serve(t testing.TB, change func(*kafka.Options)) (*kafka.Server, *log.Embedded) {
