@@ -36,6 +36,7 @@ lint: ## vet, gofmt and staticcheck
 
 torture: build ## kill -9 at random moments, ROUNDS (default 50) times on one directory, and power cuts on a simulated disk
 	GRETE_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 120m -run 'Torture' -v ./engine/cli
+	GRETE_TORTURE_ROUNDS=$$(( 2 * $(ROUNDS) )) $(GO) test -count=1 -timeout 120m -run 'Torture' -v ./log/kafka
 	GRETE_TORTURE_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 120m -run 'Crash|Fault|Corrupt|Sim' ./log/... ./state/... ./engine/...
 
 soak: ## the torture for ten times as many rounds
