@@ -167,7 +167,12 @@ func (l *Embedded) storeMeta(topics map[string]*topic) error {
 		}
 		m.Topics = append(m.Topics, mt)
 	}
-	return l.failUnlessFull(m.store(l.fs, l.dir))
+	err := m.store(l.fs, l.dir)
+	if err != nil && vfs.IsNoSpaceError(err) && l.space.ballast.Load() {
+		l.space.exhausted(l)
+		err = m.store(l.fs, l.dir)
+	}
+	return l.failUnlessFull(err)
 }
 
 // failUnlessFull makes the log read-only for good if something other than a

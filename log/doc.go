@@ -113,7 +113,7 @@
 // A file (journal.go) is a header of 64 bytes and entries, each padded to 8:
 //
 //	 0  "GRETEJNL" 8 · version 4 · sync mode 4 · number 8 · salt 8 · zero 28 · crc 4
-//	64  entry, entry, …
+//	64  entry, entry, …, zeros up to a multiple of 4096
 //
 // An entry (entry.go) is one atomic step, over any number of partitions:
 //

@@ -141,4 +141,7 @@ func decodeEntry(dst []entryPart, b []byte, salt uint64) (entryHeader, []entryPa
 }
 
 // padded is n rounded up to where the next entry begins.
-func padded(n int64) int64 { return (n + entryAlign - 1) &^ (entryAlign - 1) }
+func padded(n int64) int64 { return padTo(n, entryAlign) }
+
+// padTo is n rounded up to a multiple of align, a power of two.
+func padTo(n, align int64) int64 { return (n + align - 1) &^ (align - 1) }

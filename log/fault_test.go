@@ -225,8 +225,9 @@ func TestFaultDiskFull(t *testing.T) {
 		reserve := seed%3 > 0
 		room := r.Int64N(100 << 10)
 		if reserve {
-			o.ReserveBytes, o.BallastBytes = 128<<10, 64<<10
-			room += 400 << 10
+			// The ballast has room for the largest burst, in journal and segment.
+			o.ReserveBytes, o.BallastBytes = 128<<10, 512<<10
+			room += 900 << 10
 			d.SetSpace(4 << 20) // the reserve is a sixteenth of it at most
 		}
 		l, err := log.Open("data", o)
@@ -313,5 +314,32 @@ func TestFaultFullDiskLeavesRoomForOffsets(t *testing.T) {
 		if _, err := l.Commit(ctx, &log.Commit{Group: "g", Offsets: offsets}); err != nil {
 			t.Fatalf("commit %d of offsets on a full disk: %v", i, err)
 		}
+	}
+}
+
+// TestFaultFullDiskDeleteTopic: what makes room must not be refused for want of
+// room, as long as there is the ballast.
+func TestFaultFullDiskDeleteTopic(t *testing.T) {
+	d := newDisk(1)
+	o := tiny(d, log.SyncPolicy{})
+	o.BallastBytes = 64 << 10
+	l, err := log.Open("data", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx := context.Background()
+	for _, name := range []string{"a", "b"} {
+		if _, err := l.CreateTopic(ctx, log.TopicSpec{Name: name, Partitions: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.SetSpace(d.Used())
+	if err := l.DeleteTopic(ctx, "a"); err != nil {
+		t.Fatalf("on a full disk: %v", err)
+	}
+	d.SetSpace(1 << 40)
+	if _, err := log.AppendRecords(ctx, l, log.TopicPartition{Topic: "b"}, makeRecord(1)); err != nil {
+		t.Fatalf("with space again: %v", err)
 	}
 }

@@ -129,6 +129,10 @@ func (f *scannedFile) scan(name string, number int64, data []byte, salt uint64) 
 	var parts []entryPart
 	attempt := uint32(0)
 	for pos := int64(journalHeaderSize); pos < int64(len(data)); {
+		if pos%DirectBlock != 0 && allZero(data[pos:min(padTo(pos, DirectBlock), int64(len(data)))]) {
+			pos = padTo(pos, DirectBlock) // what the last write was filled up with
+			continue
+		}
 		h, ps, err := decodeEntry(parts[:0], data[pos:], salt)
 		parts = ps
 		if err == nil && h.attempt < attempt {

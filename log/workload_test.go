@@ -50,7 +50,10 @@ func makeRecord(id int64) log.Record {
 
 func encode(ids []int64) []byte {
 	var b log.Builder
-	if len(ids) > 2 {
+	switch n := len(ids); {
+	case n >= 100:
+		b.MaxBatchBytes = 20 << 10 // several, larger than the journal's buffer
+	case n > 2:
 		b.MaxBatchBytes = 600 // so that one append holds several batches
 	}
 	for _, id := range ids {
@@ -368,8 +371,10 @@ func (w *workload) step() error {
 		return w.remove(names[w.r.IntN(len(names))])
 	case k < 96:
 		return w.fence("producer")
-	default: // fills segments and journal
+	case k < 99: // fills segments and journal
 		return w.append(pick(), 20)
+	default: // more than a file of the journal, in several writes
+		return w.append(pick(), 150)
 	}
 }
 

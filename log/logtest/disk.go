@@ -55,7 +55,7 @@ type Disk struct {
 	cutWhen When
 }
 
-var _ log.FS = (*Disk)(nil)
+var _ log.DirectFS = (*Disk)(nil)
 
 // Stats counts what was done to a disk since it was switched on.
 type Stats struct {
@@ -289,6 +289,16 @@ func (d *Disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	for _, o := range opts {
 		o.Apply(f)
 	}
+	return f, nil
+}
+
+// OpenDirect implements log.DirectFS: writes that are not aligned fail.
+func (d *Disk) OpenDirect(name string) (vfs.File, error) {
+	f, err := d.OpenReadWrite(name)
+	if err != nil {
+		return nil, err
+	}
+	f.(*file).direct = true
 	return f, nil
 }
 

@@ -35,6 +35,8 @@
 //     bytes. The size of a file that grew survives, is lost or ends up between;
 //     where a size survived and a page did not, zeros are read.
 //   - A truncation survives or is undone as a whole.
+//   - A direct write (log.DirectFS) is refused unless position, length and memory
+//     are aligned; it promises no more than any other.
 //
 // # Ways to crash
 //

@@ -6,8 +6,11 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/vfs"
+
+	"github.com/gretestream/grete/log"
 )
 
 // file is an open file or directory. Its position is shared by Read and Write,
@@ -17,6 +20,7 @@ type file struct {
 	n        *node
 	name     string
 	writable bool
+	direct   bool // writes must be aligned
 	pos      int64
 	closed   bool
 }
@@ -96,7 +100,7 @@ func (f *file) WriteAt(b []byte, at int64) (int, error) {
 		return 0, pathError("write", f.name, errIsDirectory)
 	case !f.writable:
 		return 0, pathError("write", f.name, syscall.EBADF)
-	case at < 0:
+	case at < 0 || f.direct && !aligned(b, at):
 		return 0, pathError("write", f.name, syscall.EINVAL)
 	}
 	d := f.d
@@ -113,6 +117,11 @@ func (f *file) WriteAt(b []byte, at int64) (int, error) {
 		return fits, pathError("write", f.name, err)
 	}
 	return fits, nil
+}
+
+// aligned tells whether a direct write is one.
+func aligned(b []byte, at int64) bool {
+	return (at|int64(len(b))|int64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))))%log.DirectBlock == 0
 }
 
 // fits tells how many of the bytes can be written with so many bytes of space.
