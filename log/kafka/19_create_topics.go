@@ -2,8 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -36,7 +34,7 @@ func (s *Server) createTopics(ctx context.Context, r *request) (kmsg.Response, e
 		default:
 			t := kmsg.NewCreateTopicsResponseTopic()
 			t.Topic = rt.Topic
-			t.ErrorCode, t.ErrorMessage = answerError(problem(kerr.InvalidRequest, "the topic is named more than once"))
+			t.ErrorCode, t.ErrorMessage = answerError(problemf(kerr.InvalidRequest, "the topic is named more than once"))
 			resp.Topics = append(resp.Topics, t)
 			named[rt.Topic] = 0
 		}
@@ -77,16 +75,16 @@ func (s *Server) topicSpec(rt *kmsg.CreateTopicsRequestTopic) (log.TopicSpec, er
 		return spec, err
 	}
 	if isReserved(rt.Topic) {
-		return spec, problem(kerr.InvalidTopicException, "topic %q is one that the log makes for itself", rt.Topic)
+		return spec, problemf(kerr.InvalidTopicException, "topic %q is one that the log makes for itself", rt.Topic)
 	}
 	if len(rt.ReplicaAssignment) > 0 {
 		if rt.NumPartitions != -1 || rt.ReplicationFactor != -1 {
-			return spec, problem(kerr.InvalidRequest, "%d partitions with replication factor %d beside an assignment of replicas, want both to be -1", rt.NumPartitions, rt.ReplicationFactor)
+			return spec, problemf(kerr.InvalidRequest, "%d partitions with replication factor %d beside an assignment of replicas, want both to be -1", rt.NumPartitions, rt.ReplicationFactor)
 		}
 		assigned := map[int32]bool{}
 		for _, a := range rt.ReplicaAssignment {
 			if assigned[a.Partition] || a.Partition < 0 || int(a.Partition) >= len(rt.ReplicaAssignment) {
-				return spec, problem(kerr.InvalidReplicaAssignment, "partition %d is assigned, want each of 0 to %d once", a.Partition, len(rt.ReplicaAssignment)-1)
+				return spec, problemf(kerr.InvalidReplicaAssignment, "partition %d is assigned, want each of 0 to %d once", a.Partition, len(rt.ReplicaAssignment)-1)
 			}
 			assigned[a.Partition] = true
 			if err := s.checkReplicas(a.Replicas); err != nil {
@@ -101,11 +99,11 @@ func (s *Server) topicSpec(rt *kmsg.CreateTopicsRequestTopic) (log.TopicSpec, er
 		spec.Partitions = s.opts.DefaultPartitions
 	}
 	if spec.Partitions < 1 || spec.Partitions > log.MaxPartitions {
-		return spec, problem(kerr.InvalidPartitions, "%d partitions, want 1 to %d, or -1 for the default", spec.Partitions, log.MaxPartitions)
+		return spec, problemf(kerr.InvalidPartitions, "%d partitions, want 1 to %d, or -1 for the default", spec.Partitions, log.MaxPartitions)
 	}
 	for _, c := range rt.Configs {
 		if c.Value == nil {
-			return spec, problem(kerr.InvalidConfig, "config %s is null, want a value", c.Name)
+			return spec, problemf(kerr.InvalidConfig, "config %s is null, want a value", c.Name)
 		}
 		if spec.Configs == nil {
 			spec.Configs = map[string]string{}
@@ -127,10 +125,10 @@ func isReserved(name string) bool {
 // checkReplication checks a count of replicas; -1 is the default.
 func (s *Server) checkReplication(n int16) error {
 	if n == 0 || n < -1 {
-		return problem(kerr.InvalidReplicationFactor, "replication factor %d, want 1, or -1 for the default", n)
+		return problemf(kerr.InvalidReplicationFactor, "replication factor %d, want 1, or -1 for the default", n)
 	}
 	if n > 1 && s.opts.StrictReplication {
-		return problem(kerr.InvalidReplicationFactor, "replication factor %d is larger than 1, the number of brokers", n)
+		return problemf(kerr.InvalidReplicationFactor, "replication factor %d is larger than 1, the number of brokers", n)
 	}
 	return nil
 }
@@ -140,33 +138,5 @@ func (s *Server) checkReplicas(ids []int32) error {
 	if len(ids) == 1 && ids[0] == s.opts.NodeID {
 		return nil
 	}
-	return problem(kerr.InvalidReplicaAssignment, "replicas on brokers %v, want %d alone", ids, s.opts.NodeID)
-}
-
-// requestProblem is what is wrong with a request, by Kafka's code.
-type requestProblem struct {
-	code *kerr.Error
-	err  error
-}
-
-func (p *requestProblem) Error() string { return p.err.Error() }
-func (p *requestProblem) Unwrap() error { return p.err }
-
-// problem is an error that answerError answers with a code of its own.
-func problem(code *kerr.Error, format string, args ...any) error {
-	return &requestProblem{code, fmt.Errorf(format, args...)}
-}
-
-// answerError is an error as answers have it. What the words of an unknown error
-// give away is no secret: whoever may administer may know.
-func answerError(err error) (int16, *string) {
-	if err == nil {
-		return 0, nil
-	}
-	text := err.Error()
-	var p *requestProblem
-	if errors.As(err, &p) {
-		return p.code.Code, &text
-	}
-	return code(err), &text
+	return problemf(kerr.InvalidReplicaAssignment, "replicas on brokers %v, want %d alone", ids, s.opts.NodeID)
 }

@@ -31,7 +31,7 @@ func (s *Server) deleteTopics(ctx context.Context, r *request) (kmsg.Response, e
 // deleteTopic removes the topic that t names, and completes name and id.
 func (s *Server) deleteTopic(ctx context.Context, t *kmsg.DeleteTopicsResponseTopic) error {
 	if t.Topic != nil && t.TopicID != [16]byte{} {
-		return problem(kerr.InvalidRequest, "topic %q has an id as well, want the one or the other", *t.Topic)
+		return problemf(kerr.InvalidRequest, "topic %q has an id as well, want the one or the other", *t.Topic)
 	}
 	if t.Topic == nil {
 		known, err := s.topicByID(ctx, t.TopicID)
@@ -60,5 +60,5 @@ func (s *Server) topicByID(ctx context.Context, id log.TopicID) (log.Topic, erro
 			return t, nil
 		}
 	}
-	return log.Topic{}, problem(kerr.UnknownTopicID, "topic id %v is not known", id)
+	return log.Topic{}, problemf(kerr.UnknownTopicID, "topic id %v is not known", id)
 }

@@ -39,11 +39,11 @@ func (s *Server) deleteRecordsOf(ctx context.Context, tp log.TopicPartition, bef
 	case err != nil:
 		return -1, err
 	case t.Internal:
-		return -1, problem(kerr.InvalidTopicException, "topic %q is the log's own", tp.Topic)
+		return -1, problemf(kerr.InvalidTopicException, "topic %q is the log's own", tp.Topic)
 	case t.Configs["cleanup.policy"] == "compact":
-		return -1, problem(kerr.PolicyViolation, "topic %q is compacted, not deleted from", tp.Topic)
+		return -1, problemf(kerr.PolicyViolation, "topic %q is compacted, not deleted from", tp.Topic)
 	case before < -1:
-		return -1, problem(kerr.OffsetOutOfRange, "offset %d, want 0 or more, or -1 for the end", before)
+		return -1, problemf(kerr.OffsetOutOfRange, "offset %d, want 0 or more, or -1 for the end", before)
 	}
 	if err := s.opts.Log.DeleteRecords(ctx, tp, before); err != nil {
 		return -1, err

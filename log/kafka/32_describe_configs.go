@@ -60,12 +60,12 @@ func (s *Server) configsOf(ctx context.Context, kind kmsg.ConfigResourceType, na
 	case kmsg.ConfigResourceTypeClientMetrics:
 		return nil, nil // none is asked for
 	}
-	return nil, problem(kerr.InvalidRequest, "resource type %d, want topic (2), broker (4), broker logger (8) or group (32)", kind)
+	return nil, problemf(kerr.InvalidRequest, "resource type %d, want topic (2), broker (4), broker logger (8) or group (32)", kind)
 }
 
 func (s *Server) checkBroker(name string) error {
 	if name != s.nodeName() {
-		return problem(kerr.InvalidRequest, "broker %q, want %d", name, s.opts.NodeID)
+		return problemf(kerr.InvalidRequest, "broker %q, want %d", name, s.opts.NodeID)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func resourceID(kind kmsg.ConfigResourceType, name string) string {
 func (s *Server) alterTopicConfigs(ctx context.Context, kind kmsg.ConfigResourceType, name string, named map[string]int, validateOnly bool,
 	change func(old map[string]string) (map[string]string, error), changes int) error {
 	if named[resourceID(kind, name)] > 1 {
-		return problem(kerr.InvalidRequest, "resource %q is named more than once", name)
+		return problemf(kerr.InvalidRequest, "resource %q is named more than once", name)
 	}
 	if kind != kmsg.ConfigResourceTypeTopic {
 		if _, err := s.configsOf(ctx, kind, name); err != nil {
@@ -52,7 +52,7 @@ func (s *Server) alterTopicConfigs(ctx context.Context, kind kmsg.ConfigResource
 		if changes == 0 {
 			return nil
 		}
-		return problem(kerr.InvalidRequest, "configs of %v are set by the command line of the server, when it starts", kind)
+		return problemf(kerr.InvalidRequest, "configs of %v are set by the command line of the server, when it starts", kind)
 	}
 	// Two clients that alter a topic at once must not undo each other's work.
 	s.alterMu.Lock()
@@ -62,7 +62,7 @@ func (s *Server) alterTopicConfigs(ctx context.Context, kind kmsg.ConfigResource
 		return err
 	}
 	if t.Internal {
-		return problem(kerr.InvalidConfig, "topic %q is the log's own", name)
+		return problemf(kerr.InvalidConfig, "topic %q is the log's own", name)
 	}
 	wanted, err := change(maps.Clone(t.Configs))
 	if err != nil {
@@ -87,10 +87,10 @@ func replacedConfigs(rr *kmsg.AlterConfigsRequestResource) (map[string]string, e
 	wanted := map[string]string{}
 	for _, c := range rr.Configs {
 		if _, twice := wanted[c.Name]; twice {
-			return nil, problem(kerr.InvalidRequest, "config %s is named more than once", c.Name)
+			return nil, problemf(kerr.InvalidRequest, "config %s is named more than once", c.Name)
 		}
 		if c.Value == nil {
-			return nil, problem(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
+			return nil, problemf(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
 		}
 		wanted[c.Name] = *c.Value
 	}

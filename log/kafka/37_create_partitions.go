@@ -27,7 +27,7 @@ func (s *Server) createPartitions(ctx context.Context, r *request) (kmsg.Respons
 		}
 		out := kmsg.NewCreatePartitionsResponseTopic()
 		out.Topic = rt.Topic
-		err := problem(kerr.InvalidRequest, "the topic is named more than once")
+		err := problemf(kerr.InvalidRequest, "the topic is named more than once")
 		if n == 1 {
 			err = s.addPartitions(ctx, rt, req.ValidateOnly)
 		}
@@ -46,11 +46,11 @@ func (s *Server) addPartitions(ctx context.Context, rt *kmsg.CreatePartitionsReq
 	more := int(rt.Count) - t.Partitions
 	switch {
 	case t.Internal:
-		return problem(kerr.InvalidTopicException, "topic %q is the log's own", rt.Topic)
+		return problemf(kerr.InvalidTopicException, "topic %q is the log's own", rt.Topic)
 	case more <= 0 || rt.Count > log.MaxPartitions:
-		return problem(kerr.InvalidPartitions, "%d partitions, want more than the %d that there are, and at most %d", rt.Count, t.Partitions, log.MaxPartitions)
+		return problemf(kerr.InvalidPartitions, "%d partitions, want more than the %d that there are, and at most %d", rt.Count, t.Partitions, log.MaxPartitions)
 	case rt.Assignment != nil && len(rt.Assignment) != more:
-		return problem(kerr.InvalidReplicaAssignment, "%d partitions are assigned, want %d", len(rt.Assignment), more)
+		return problemf(kerr.InvalidReplicaAssignment, "%d partitions are assigned, want %d", len(rt.Assignment), more)
 	}
 	for _, a := range rt.Assignment {
 		if err := s.checkReplicas(a.Replicas); err != nil {

@@ -28,7 +28,7 @@ func (s *Server) electLeaders(ctx context.Context, r *request) (kmsg.Response, e
 			p.Partition = n
 			_, err := s.opts.Log.Bounds(ctx, log.TopicPartition{Topic: out.Topic, Partition: n})
 			if err == nil {
-				err = problem(kerr.ElectionNotNeeded, "broker %d leads the partition, and is its only replica", s.opts.NodeID)
+				err = problemf(kerr.ElectionNotNeeded, "broker %d leads the partition, and is its only replica", s.opts.NodeID)
 			}
 			p.ErrorCode, p.ErrorMessage = answerError(err)
 			out.Partitions = append(out.Partitions, p)

@@ -44,7 +44,7 @@ func (s *Server) changedConfigs(set map[string]string, changes []kmsg.Incrementa
 	seen := map[string]bool{}
 	for _, c := range changes {
 		if seen[c.Name] {
-			return nil, problem(kerr.InvalidRequest, "config %s is named more than once", c.Name)
+			return nil, problemf(kerr.InvalidRequest, "config %s is named more than once", c.Name)
 		}
 		seen[c.Name] = true
 		if c.Op == kmsg.IncrementalAlterConfigOpDelete {
@@ -52,7 +52,7 @@ func (s *Server) changedConfigs(set map[string]string, changes []kmsg.Incrementa
 			continue
 		}
 		if c.Value == nil {
-			return nil, problem(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
+			return nil, problemf(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
 		}
 		at := slices.IndexFunc(infos, func(i log.ConfigInfo) bool { return i.Name == c.Name })
 		if at < 0 || c.Op == kmsg.IncrementalAlterConfigOpSet {
@@ -60,7 +60,7 @@ func (s *Server) changedConfigs(set map[string]string, changes []kmsg.Incrementa
 			continue
 		}
 		if infos[at].Type != log.ConfigList {
-			return nil, problem(kerr.InvalidConfig, "config %s is no list: only lists are appended to and subtracted from", c.Name)
+			return nil, problemf(kerr.InvalidConfig, "config %s is no list: only lists are appended to and subtracted from", c.Name)
 		}
 		now, ok := set[c.Name]
 		if !ok {
@@ -72,7 +72,7 @@ func (s *Server) changedConfigs(set map[string]string, changes []kmsg.Incrementa
 		case kmsg.IncrementalAlterConfigOpSubtract:
 			set[c.Name] = subtractFromList(now, *c.Value)
 		default:
-			return nil, problem(kerr.InvalidRequest, "operation %d on config %s, want set (0), delete (1), append (2) or subtract (3)", c.Op, c.Name)
+			return nil, problemf(kerr.InvalidRequest, "operation %d on config %s, want set (0), delete (1), append (2) or subtract (3)", c.Op, c.Name)
 		}
 	}
 	return set, nil

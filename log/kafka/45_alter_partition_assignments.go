@@ -27,7 +27,7 @@ func (s *Server) alterPartitionAssignments(ctx context.Context, r *request) (kms
 			switch {
 			case err != nil:
 			case rp.Replicas == nil:
-				err = problem(kerr.NoReassignmentInProgress, "there is nothing to cancel")
+				err = problemf(kerr.NoReassignmentInProgress, "there is nothing to cancel")
 			default:
 				err = s.checkReplicas(rp.Replicas)
 			}

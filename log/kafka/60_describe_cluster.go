@@ -23,7 +23,7 @@ func (s *Server) describeCluster(_ context.Context, r *request) (kmsg.Response, 
 		return nil, err
 	}
 	if req.Version >= 1 && req.EndpointType != endpointBrokers {
-		resp.ErrorCode, resp.ErrorMessage = answerError(problem(kerr.MismatchedEndpointType, "endpoint type %d, want %d: this is a broker", req.EndpointType, endpointBrokers))
+		resp.ErrorCode, resp.ErrorMessage = answerError(problemf(kerr.MismatchedEndpointType, "endpoint type %d, want %d: this is a broker", req.EndpointType, endpointBrokers))
 		return resp, nil
 	}
 	resp.ClusterID, resp.ControllerID = s.opts.Log.ClusterID(), s.opts.NodeID

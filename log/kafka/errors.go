@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -53,4 +54,26 @@ func code(err error) int16 {
 		}
 	}
 	return kerr.UnknownServerError.Code
+}
+
+// problem is what is wrong with a request: Kafka's code for it, and words.
+type problem struct {
+	code *kerr.Error
+	text string
+}
+
+func problemf(code *kerr.Error, format string, args ...any) error {
+	return &problem{code, fmt.Sprintf(format, args...)}
+}
+
+func (p *problem) Error() string { return p.text }
+func (p *problem) Unwrap() error { return p.code }
+
+// answerError is an error as administrators are answered: code and words.
+func answerError(err error) (int16, *string) {
+	if err == nil {
+		return 0, nil
+	}
+	text := err.Error()
+	return code(err), &text
 }
