@@ -64,6 +64,14 @@ func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.Pr
 			return nil, kerr.UnknownTopicID
 		}
 	}
+	if req.TransactionID != nil {
+		if err := r.transactionalID(toWrite, *req.TransactionID); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.topic(toWrite, name); err != nil {
+		return nil, err
+	}
 	if err := checkRecordSet(p.Records, req.Version); err != nil {
 		return nil, err
 	}
@@ -96,6 +104,9 @@ func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, inf
 // refused here is refused again when the batch is looked at.
 func (s *Server) addProduced(r *request) {
 	req := r.body.(*kmsg.ProduceRequest)
+	if r.transactionalID(toWrite, *req.TransactionID) != nil {
+		return
+	}
 	var tps []log.TopicPartition
 	p := noProducer
 	for i := range req.Topics {
@@ -103,6 +114,9 @@ func (s *Server) addProduced(r *request) {
 		name := t.Topic
 		if req.Version >= 13 {
 			name, _ = s.opts.Log.TopicName(t.TopicID)
+		}
+		if r.topic(toWrite, name) != nil {
+			continue
 		}
 		for j := range t.Partitions {
 			tp := log.TopicPartition{Topic: name, Partition: t.Partitions[j].Partition}

@@ -58,7 +58,7 @@ func (s *Server) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 		return resp, nil
 	}
 	f := &fetching{FetchResponse: resp, s: s, req: req, conn: r.conn}
-	f.open()
+	f.open(r)
 	if f.collect(); f.enough() || req.MaxWaitMillis <= 0 {
 		return f, nil
 	}
@@ -97,7 +97,7 @@ func (s *Server) park(ctx context.Context, wake <-chan struct{}, timeout <-chan 
 }
 
 // open finds the cursors of all partitions that are asked for.
-func (f *fetching) open() {
+func (f *fetching) open(r *request) {
 	c := f.conn
 	n := 0
 	for i := range f.req.Topics {
@@ -108,7 +108,7 @@ func (f *fetching) open() {
 	for i := range f.req.Topics {
 		t := &f.req.Topics[i]
 		for j := range t.Partitions {
-			f.parts = append(f.parts, f.part(t, &t.Partitions[j]))
+			f.parts = append(f.parts, f.part(r, t, &t.Partitions[j]))
 		}
 	}
 	if len(c.cursors) > 2*n+sparedCursors {
@@ -117,7 +117,7 @@ func (f *fetching) open() {
 }
 
 // part finds the cursor of one partition.
-func (f *fetching) part(t *kmsg.FetchRequestTopic, asked *kmsg.FetchRequestTopicPartition) fetchPart {
+func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.FetchRequestTopicPartition) fetchPart {
 	c, l := f.conn, f.s.opts.Log
 	p := fetchPart{asked: asked, name: t.Topic}
 	if f.req.Version >= 13 {
@@ -127,6 +127,10 @@ func (f *fetching) part(t *kmsg.FetchRequestTopic, asked *kmsg.FetchRequestTopic
 			return p
 		}
 		p.name = name
+	}
+	if err := r.topic(toRead, p.name); err != nil {
+		p.code = code(err)
+		return p
 	}
 	if p.code = f.s.checkEpoch(asked.CurrentLeaderEpoch); p.code != 0 {
 		return p

@@ -32,9 +32,16 @@ func (s *Server) listOffsets(ctx context.Context, r *request) (kmsg.Response, er
 		asked := &req.Topics[i]
 		t := kmsg.NewListOffsetsResponseTopic()
 		t.Topic = asked.Topic
+		no := r.topic(toDescribe, asked.Topic)
 		for j := range asked.Partitions {
 			p := &asked.Partitions[j]
 			tp := log.TopicPartition{Topic: asked.Topic, Partition: p.Partition}
+			if no != nil {
+				out := kmsg.NewListOffsetsResponseTopicPartition()
+				out.Partition, out.Offset, out.Timestamp, out.ErrorCode = p.Partition, -1, -1, code(no)
+				t.Partitions = append(t.Partitions, out)
+				continue
+			}
 			t.Partitions = append(t.Partitions, s.listOffset(ctx, tp, p, req.IsolationLevel == readCommitted))
 		}
 		resp.Topics = append(resp.Topics, t)

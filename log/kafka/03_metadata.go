@@ -15,13 +15,6 @@ import (
 // server itself. Topic ids came with version 10; version 12 asks by them.
 var metadataAPI = api{key: kmsg.Metadata, min: 0, max: 13, handle: (*Server).metadata}
 
-// What anybody may do where nobody is asked who they are: bits by the numbers of
-// Kafka's ACL operations.
-const (
-	allTopicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
-	allClusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
-)
-
 func (s *Server) metadata(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.MetadataRequest)
 	resp := req.ResponseKind().(*kmsg.MetadataResponse)
@@ -33,7 +26,7 @@ func (s *Server) metadata(ctx context.Context, r *request) (kmsg.Response, error
 	resp.ClusterID = kmsg.StringPtr(s.opts.Log.ClusterID())
 	resp.ControllerID = s.opts.NodeID
 	if req.IncludeClusterAuthorizedOperations {
-		resp.AuthorizedOperations = allClusterOperations
+		resp.AuthorizedOperations = r.operations(kmsg.ACLResourceTypeCluster, ClusterName)
 	}
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		topics, err := s.opts.Log.Topics(ctx)
@@ -41,17 +34,21 @@ func (s *Server) metadata(ctx context.Context, r *request) (kmsg.Response, error
 			return nil, err
 		}
 		for i := range topics {
-			resp.Topics = append(resp.Topics, s.topicMetadata(&topics[i]))
+			if r.topic(toDescribe, topics[i].Name) == nil {
+				resp.Topics = append(resp.Topics, s.topicMetadata(&topics[i]))
+			}
 		}
 	} else {
 		create := (req.Version < 4 || req.AllowAutoTopicCreation) && !s.opts.NoAutoCreate
 		for i := range req.Topics {
-			resp.Topics = append(resp.Topics, s.namedMetadata(ctx, &req.Topics[i], create))
+			resp.Topics = append(resp.Topics, s.namedMetadata(ctx, r, &req.Topics[i], create))
 		}
 	}
 	if req.IncludeTopicAuthorizedOperations {
 		for i := range resp.Topics {
-			resp.Topics[i].AuthorizedOperations = allTopicOperations
+			if t := &resp.Topics[i]; t.ErrorCode == 0 {
+				t.AuthorizedOperations = r.operations(kmsg.ACLResourceTypeTopic, *t.Topic)
+			}
 		}
 	}
 	return resp, nil
@@ -63,7 +60,7 @@ func (s *Server) advertisedTo(c *conn) (host string, port int32, err error) {
 }
 
 // namedMetadata describes one topic that was asked for, by name or by id.
-func (s *Server) namedMetadata(ctx context.Context, asked *kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
+func (s *Server) namedMetadata(ctx context.Context, r *request, asked *kmsg.MetadataRequestTopic, create bool) kmsg.MetadataResponseTopic {
 	name := ""
 	if asked.Topic != nil {
 		name = *asked.Topic
@@ -75,23 +72,36 @@ func (s *Server) namedMetadata(ctx context.Context, asked *kmsg.MetadataRequestT
 			return t
 		}
 	}
-	topic, err := s.findTopic(ctx, name, create && asked.Topic != nil)
+	err := r.topic(toDescribe, name)
+	if err != nil && asked.Topic == nil {
+		name = "" // nor is the name that goes with an id the client's to know
+	}
+	var topic log.Topic
+	if err == nil {
+		topic, err = s.findTopic(ctx, r, name, create && asked.Topic != nil)
+	}
 	if err != nil {
 		t := kmsg.NewMetadataResponseTopic()
-		t.Topic, t.ErrorCode = &name, code(err)
+		t.TopicID, t.ErrorCode = asked.TopicID, code(err)
+		if name != "" || asked.Topic != nil {
+			t.Topic = &name
+		}
 		return t
 	}
 	return s.topicMetadata(&topic)
 }
 
 // findTopic describes a topic; one that is not there is created, if wanted.
-func (s *Server) findTopic(ctx context.Context, name string, create bool) (log.Topic, error) {
+func (s *Server) findTopic(ctx context.Context, r *request, name string, create bool) (log.Topic, error) {
 	if err := log.CheckTopicName(name); err != nil {
 		return log.Topic{}, err
 	}
 	topic, err := s.opts.Log.Topic(ctx, name)
 	if !errors.Is(err, log.ErrUnknownTopic) || !create {
 		return topic, err
+	}
+	if err := r.create(name); err != nil {
+		return log.Topic{}, err
 	}
 	topic, err = s.opts.Log.CreateTopic(ctx, log.TopicSpec{Name: name, Partitions: s.opts.DefaultPartitions})
 	if errors.Is(err, log.ErrTopicExists) { // another client was faster

@@ -20,6 +20,7 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	var offsets []log.GroupOffset
 	var at []*int16 // where the outcome of each belongs
+	refused := r.group(toRead, req.Group)
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		topic := kmsg.NewOffsetCommitResponseTopic()
@@ -27,6 +28,10 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 		known := true
 		if r.version >= 10 {
 			t.Topic, known = s.opts.Log.TopicName(t.TopicID)
+		}
+		no := refused
+		if no == nil && known {
+			no = r.topic(toRead, t.Topic)
 		}
 		topic.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(t.Partitions))
 		for j := range t.Partitions {
@@ -41,6 +46,10 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
+			if no != nil {
+				out.ErrorCode = code(no)
+				continue
+			}
 			if code := s.groups.checkOffset(ctx, &o); !known {
 				out.ErrorCode = kerr.UnknownTopicID.Code
 				continue
@@ -51,6 +60,9 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 			offsets, at = append(offsets, o), append(at, &out.ErrorCode)
 		}
 		resp.Topics = append(resp.Topics, topic)
+	}
+	if refused != nil {
+		return resp, nil
 	}
 	code := s.groups.mayCommit(&committer{
 		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation,

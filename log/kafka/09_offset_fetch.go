@@ -28,7 +28,7 @@ func (s *Server) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 			if r.version >= 10 {
 				s.nameTopics(asked.Topics)
 			}
-			g, err := s.groups.fetch(ctx, asked, req.RequireStable)
+			g, err := s.fetchOffsets(ctx, r, asked, req.RequireStable)
 			if r.version >= 10 {
 				s.identifyTopics(g.Topics, asked.Topics)
 			}
@@ -49,7 +49,7 @@ func (s *Server) offsetFetch(ctx context.Context, r *request) (kmsg.Response, er
 		t.Topic, t.Partitions = req.Topics[i].Topic, req.Topics[i].Partitions
 		asked.Topics = append(asked.Topics, t)
 	}
-	g, err := s.groups.fetch(ctx, &asked, req.RequireStable)
+	g, err := s.fetchOffsets(ctx, r, &asked, req.RequireStable)
 	if err != nil {
 		return nil, err
 	}
@@ -147,4 +147,50 @@ func topicsOf(offsets map[log.TopicPartition]log.GroupOffset) (topics []kmsg.Off
 		last.Partitions = append(last.Partitions, tp.Partition)
 	}
 	return topics
+}
+
+// fetchOffsets returns what the client may know of a group's offsets.
+func (s *Server) fetchOffsets(ctx context.Context, r *request, asked *kmsg.OffsetFetchRequestGroup, stable bool) (kmsg.OffsetFetchResponseGroup, error) {
+	if err := r.group(toDescribe, asked.Group); err != nil {
+		g := kmsg.NewOffsetFetchResponseGroup()
+		g.Group, g.ErrorCode = asked.Group, code(err)
+		if r.version < 2 { // no error but those of partitions
+			for i := range asked.Topics {
+				g.Topics = append(g.Topics, refuseOffsets(&asked.Topics[i], err))
+			}
+		}
+		return g, nil
+	}
+	g, err := s.groups.fetch(ctx, asked, stable)
+	if err != nil {
+		return g, err
+	}
+	known := g.Topics[:0]
+	for i := range g.Topics {
+		t := &g.Topics[i]
+		err := error(nil)
+		if t.Topic != "" { // of an id that is not known
+			err = r.topic(toDescribe, t.Topic)
+		}
+		switch {
+		case err == nil:
+			known = append(known, *t)
+		case asked.Topics != nil:
+			known = append(known, refuseOffsets(&asked.Topics[i], err))
+		}
+	}
+	g.Topics = known
+	return g, nil
+}
+
+// refuseOffsets answers a topic whose offsets are not the client's to know.
+func refuseOffsets(asked *kmsg.OffsetFetchRequestGroupTopic, err error) kmsg.OffsetFetchResponseGroupTopic {
+	t := kmsg.NewOffsetFetchResponseGroupTopic()
+	t.Topic, t.TopicID = asked.Topic, asked.TopicID
+	for _, n := range asked.Partitions {
+		p := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+		p.Partition, p.Offset, p.ErrorCode = n, -1, code(err)
+		t.Partitions = append(t.Partitions, p)
+	}
+	return t
 }

@@ -28,6 +28,11 @@ func (s *Server) findCoordinator(_ context.Context, r *request) (kmsg.Response, 
 	find := func(key string) kmsg.FindCoordinatorResponseCoordinator {
 		c := kmsg.NewFindCoordinatorResponseCoordinator()
 		c.Key = key
+		if err := r.coordinates(req.CoordinatorType, key); err != nil {
+			c.ErrorCode, c.ErrorMessage = answerError(err)
+			c.NodeID, c.Port = -1, -1
+			return c
+		}
 		code, why := findable(req.CoordinatorType, key)
 		if code != nil {
 			c.ErrorCode, c.ErrorMessage, c.NodeID, c.Port = code.Code, &why, -1, -1
@@ -58,4 +63,13 @@ func findable(kind int8, key string) (*kerr.Error, string) {
 		return kerr.InvalidRequest, "coordinators are of groups and of transactions"
 	}
 	return nil, ""
+}
+
+// coordinates asks whether the client may know who coordinates a group or a
+// transactional id.
+func (r *request) coordinates(kind int8, key string) error {
+	if kind == 1 {
+		return r.transactionalID(toDescribe, key)
+	}
+	return r.group(toDescribe, key)
 }

@@ -32,6 +32,9 @@ func refuseJoin(id string, code *kerr.Error) *kmsg.JoinGroupResponse {
 
 func (s *Server) joinGroup(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.JoinGroupRequest)
+	if r.group(toRead, req.Group) != nil {
+		return refuseJoin(req.MemberID, kerr.GroupAuthorizationFailed), nil
+	}
 	resp, wait := s.groups.join(r, req)
 	if resp != nil {
 		return resp, nil

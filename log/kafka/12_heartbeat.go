@@ -14,6 +14,10 @@ var heartbeatAPI = api{key: kmsg.Heartbeat, min: 0, max: 4, handle: (*Server).he
 func (s *Server) heartbeat(_ context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.HeartbeatRequest)
 	resp := kmsg.NewPtrHeartbeatResponse()
+	if err := r.group(toRead, req.Group); err != nil {
+		resp.ErrorCode = code(err)
+		return resp, nil
+	}
 	if code := s.groups.heartbeat(req); code != nil {
 		resp.ErrorCode = code.Code
 	}

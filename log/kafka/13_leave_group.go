@@ -15,6 +15,10 @@ var leaveGroupAPI = api{key: kmsg.LeaveGroup, min: 0, max: 5, handle: (*Server).
 func (s *Server) leaveGroup(_ context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.LeaveGroupRequest)
 	resp := kmsg.NewPtrLeaveGroupResponse()
+	if err := r.group(toRead, req.Group); err != nil {
+		resp.ErrorCode = code(err)
+		return resp, nil
+	}
 	if !validGroup(req.Group) {
 		resp.ErrorCode = kerr.InvalidGroupID.Code
 		return resp, nil

@@ -21,6 +21,9 @@ func refuseSync(code *kerr.Error) *kmsg.SyncGroupResponse {
 
 func (s *Server) syncGroup(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.SyncGroupRequest)
+	if r.group(toRead, req.Group) != nil {
+		return refuseSync(kerr.GroupAuthorizationFailed), nil
+	}
 	resp, wait := s.groups.sync(req)
 	if resp != nil {
 		return resp, nil

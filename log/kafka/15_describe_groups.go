@@ -12,16 +12,17 @@ import (
 // to be dead before.
 var describeGroupsAPI = api{key: kmsg.DescribeGroups, min: 0, max: 6, handle: (*Server).describeGroups}
 
-// allGroupOperations is what anybody may do with a group where nobody is asked
-// who they are: read, delete, describe, and the two for its configs.
-const allGroupOperations = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
-
 func (s *Server) describeGroups(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.DescribeGroupsRequest)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	for _, name := range req.Groups {
 		d := kmsg.NewDescribeGroupsResponseGroup()
 		d.Group = name
+		if err := r.group(toDescribe, name); err != nil {
+			d.ErrorCode, d.ErrorMessage = answerError(err)
+			resp.Groups = append(resp.Groups, d)
+			continue
+		}
 		v, err := s.groups.view(ctx, name)
 		switch {
 		case err != nil:
@@ -34,7 +35,7 @@ func (s *Server) describeGroups(ctx context.Context, r *request) (kmsg.Response,
 		default:
 			v.describe(&d)
 			if req.IncludeAuthorizedOperations {
-				d.AuthorizedOperations = allGroupOperations
+				d.AuthorizedOperations = r.operations(kmsg.ACLResourceTypeGroup, name)
 			}
 		}
 		resp.Groups = append(resp.Groups, d)

@@ -22,7 +22,11 @@ func (s *Server) listGroups(ctx context.Context, r *request) (kmsg.Response, err
 	wanted := func(filter []string, value string) bool {
 		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 	}
+	all := r.cluster(toDescribe) == nil
 	for _, v := range views {
+		if !all && r.group(toDescribe, v.name) != nil {
+			continue
+		}
 		if !wanted(req.StatesFilter, v.state) || !wanted(req.TypesFilter, v.kind) {
 			continue
 		}

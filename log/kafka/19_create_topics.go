@@ -30,7 +30,7 @@ func (s *Server) createTopics(ctx context.Context, r *request) (kmsg.Response, e
 		case 0:
 			continue // answered already
 		case 1:
-			resp.Topics = append(resp.Topics, s.createTopic(ctx, rt, req.ValidateOnly))
+			resp.Topics = append(resp.Topics, s.createTopic(ctx, r, rt, req.ValidateOnly))
 		default:
 			t := kmsg.NewCreateTopicsResponseTopic()
 			t.Topic = rt.Topic
@@ -43,10 +43,14 @@ func (s *Server) createTopics(ctx context.Context, r *request) (kmsg.Response, e
 }
 
 // createTopic makes one topic.
-func (s *Server) createTopic(ctx context.Context, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool) kmsg.CreateTopicsResponseTopic {
+func (s *Server) createTopic(ctx context.Context, r *request, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool) kmsg.CreateTopicsResponseTopic {
 	resp := kmsg.NewCreateTopicsResponseTopic()
 	resp.Topic = rt.Topic
-	spec, err := s.topicSpec(rt)
+	var spec log.TopicSpec
+	err := r.create(rt.Topic)
+	if err == nil {
+		spec, err = s.topicSpec(rt)
+	}
 	if err == nil {
 		err = s.opts.Log.CheckTopic(spec)
 	}
@@ -57,6 +61,10 @@ func (s *Server) createTopic(ctx context.Context, rt *kmsg.CreateTopicsRequestTo
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = answerError(err)
+		return resp
+	}
+	if err := r.topic(toDescribeConfigs, rt.Topic); err != nil {
+		resp.ConfigErrorCode, resp.NumPartitions, resp.ReplicationFactor = code(err), -1, -1
 		return resp
 	}
 	resp.NumPartitions, resp.ReplicationFactor = int32(spec.Partitions), 1

@@ -22,14 +22,14 @@ func (s *Server) deleteTopics(ctx context.Context, r *request) (kmsg.Response, e
 	for i := range topics {
 		t := kmsg.NewDeleteTopicsResponseTopic()
 		t.Topic, t.TopicID = topics[i].Topic, topics[i].TopicID
-		t.ErrorCode, t.ErrorMessage = answerError(s.deleteTopic(ctx, &t))
+		t.ErrorCode, t.ErrorMessage = answerError(s.deleteTopic(ctx, r, &t))
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp, nil
 }
 
 // deleteTopic removes the topic that t names, and completes name and id.
-func (s *Server) deleteTopic(ctx context.Context, t *kmsg.DeleteTopicsResponseTopic) error {
+func (s *Server) deleteTopic(ctx context.Context, r *request, t *kmsg.DeleteTopicsResponseTopic) error {
 	if t.Topic != nil && t.TopicID != [16]byte{} {
 		return problemf(kerr.InvalidRequest, "topic %q has an id as well, want the one or the other", *t.Topic)
 	}
@@ -38,8 +38,14 @@ func (s *Server) deleteTopic(ctx context.Context, t *kmsg.DeleteTopicsResponseTo
 		if err != nil {
 			return err
 		}
+		if err := r.topic(toDelete, known.Name); err != nil {
+			return err // and no name: it is not the client's to know
+		}
 		t.Topic = &known.Name
 	} else {
+		if err := r.topic(toDelete, *t.Topic); err != nil {
+			return err
+		}
 		known, err := s.opts.Log.Topic(ctx, *t.Topic)
 		if err != nil {
 			return err

@@ -19,9 +19,15 @@ func (s *Server) deleteRecords(ctx context.Context, r *request) (kmsg.Response, 
 		rt := &req.Topics[i]
 		out := kmsg.NewDeleteRecordsResponseTopic()
 		out.Topic = rt.Topic
+		no := r.topic(toDelete, rt.Topic)
 		for _, rp := range rt.Partitions {
 			p := kmsg.NewDeleteRecordsResponseTopicPartition()
 			p.Partition = rp.Partition
+			if no != nil {
+				p.LowWatermark, p.ErrorCode = -1, code(no)
+				out.Partitions = append(out.Partitions, p)
+				continue
+			}
 			start, err := s.deleteRecordsOf(ctx, log.TopicPartition{Topic: rt.Topic, Partition: rp.Partition}, log.Offset(rp.Offset))
 			p.LowWatermark = int64(start)
 			p.ErrorCode, _ = answerError(err)

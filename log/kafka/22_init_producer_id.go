@@ -18,6 +18,10 @@ var initProducerIDAPI = api{key: kmsg.InitProducerID, min: 0, max: 5, handle: (*
 func (s *Server) initProducerID(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.InitProducerIDRequest)
 	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+	if err := r.mayProduce(req.TransactionalID); err != nil {
+		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = code(err), -1, -1
+		return resp, nil
+	}
 	p, err := s.newProducer(ctx, req)
 	if err != nil && r.version < 4 {
 		err = oldFence(err)
@@ -55,4 +59,16 @@ func oldFence(err error) error {
 		return kerr.InvalidProducerEpoch
 	}
 	return err
+}
+
+// mayProduce asks whether the client may have a producer id: whoever may write
+// to some topic may, too.
+func (r *request) mayProduce(transactionalID *string) error {
+	if transactionalID != nil && *transactionalID != "" {
+		return r.transactionalID(toWrite, *transactionalID)
+	}
+	if r.anyTopic(toWrite) == nil {
+		return nil
+	}
+	return r.cluster(toWriteIdempotently)
 }

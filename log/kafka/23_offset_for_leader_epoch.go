@@ -19,8 +19,15 @@ func (s *Server) offsetForLeaderEpoch(ctx context.Context, r *request) (kmsg.Res
 		asked := &req.Topics[i]
 		t := kmsg.NewOffsetForLeaderEpochResponseTopic()
 		t.Topic = asked.Topic
+		no := r.topic(toDescribe, asked.Topic)
 		for j := range asked.Partitions {
 			tp := log.TopicPartition{Topic: asked.Topic, Partition: asked.Partitions[j].Partition}
+			if no != nil {
+				p := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+				p.Partition, p.LeaderEpoch, p.EndOffset, p.ErrorCode = tp.Partition, -1, -1, code(no)
+				t.Partitions = append(t.Partitions, p)
+				continue
+			}
 			t.Partitions = append(t.Partitions, s.epochEnd(ctx, tp, &asked.Partitions[j]))
 		}
 		resp.Topics = append(resp.Topics, t)

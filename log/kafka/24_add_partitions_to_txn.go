@@ -25,13 +25,20 @@ func (s *Server) addPartitionsToTxn(ctx context.Context, r *request) (kmsg.Respo
 		for _, p := range topic.Partitions {
 			tp := log.TopicPartition{Topic: topic.Topic, Partition: p}
 			tps = append(tps, tp)
-			if _, err := s.opts.Log.Bounds(ctx, tp); err != nil {
+			err := r.topic(toWrite, tp.Topic)
+			if err == nil {
+				_, err = s.opts.Log.Bounds(ctx, tp)
+			}
+			if err != nil {
 				refused[tp] = code(err)
 			}
 		}
 	}
 	var all int16
-	if len(refused) > 0 {
+	if err := r.transactionalID(toWrite, req.TransactionalID); err != nil {
+		all = code(err)
+		clear(refused)
+	} else if len(refused) > 0 {
 		all = kerr.OperationNotAttempted.Code
 	} else if err := s.txns.add(ctx, req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}, tps...); err != nil {
 		if r.version < 2 {

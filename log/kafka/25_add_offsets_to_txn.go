@@ -19,7 +19,15 @@ var offsetsPartition = log.TopicPartition{Topic: "__consumer_offsets"}
 func (s *Server) addOffsetsToTxn(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.AddOffsetsToTxnRequest)
 	resp := req.ResponseKind().(*kmsg.AddOffsetsToTxnResponse)
-	err := s.txns.add(ctx, req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}, offsetsPartition)
+	err := r.transactionalID(toWrite, req.TransactionalID)
+	if err == nil {
+		err = r.group(toRead, req.Group)
+	}
+	if err != nil {
+		resp.ErrorCode = code(err)
+		return resp, nil
+	}
+	err = s.txns.add(ctx, req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}, offsetsPartition)
 	if r.version < 2 {
 		err = oldFence(err)
 	}

@@ -15,6 +15,10 @@ var endTxnAPI = api{key: kmsg.EndTxn, min: 0, max: 5, handle: (*Server).endTxn}
 func (s *Server) endTxn(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.EndTxnRequest)
 	resp := req.ResponseKind().(*kmsg.EndTxnResponse)
+	if err := r.transactionalID(toWrite, req.TransactionalID); err != nil {
+		resp.ErrorCode, resp.ProducerID, resp.ProducerEpoch = code(err), -1, -1
+		return resp, nil
+	}
 	p, err := s.txns.finish(ctx, req.TransactionalID, producerEpoch{req.ProducerID, req.ProducerEpoch}, req.Commit, r.version >= 5)
 	if r.version < 2 {
 		err = oldFence(err)

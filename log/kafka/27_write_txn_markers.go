@@ -16,6 +16,7 @@ var writeTxnMarkersAPI = api{key: kmsg.WriteTxnMarkers, min: 0, max: 1, handle: 
 func (s *Server) writeTxnMarkers(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.WriteTxnMarkersRequest)
 	resp := req.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
+	refused := r.cluster(toActAsCluster)
 	for _, m := range req.Markers {
 		rm := kmsg.NewWriteTxnMarkersResponseMarker()
 		rm.ProducerID = m.ProducerID
@@ -23,11 +24,14 @@ func (s *Server) writeTxnMarkers(ctx context.Context, r *request) (kmsg.Response
 			rt := kmsg.NewWriteTxnMarkersResponseMarkerTopic()
 			rt.Topic = topic.Topic
 			for _, p := range topic.Partitions {
-				_, err := s.opts.Log.Commit(ctx, &log.Commit{Markers: []log.Marker{{
-					TopicPartition: log.TopicPartition{Topic: topic.Topic, Partition: p},
-					ProducerID:     m.ProducerID, ProducerEpoch: m.ProducerEpoch,
-					CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.Committed,
-				}}})
+				err := refused
+				if err == nil {
+					_, err = s.opts.Log.Commit(ctx, &log.Commit{Markers: []log.Marker{{
+						TopicPartition: log.TopicPartition{Topic: topic.Topic, Partition: p},
+						ProducerID:     m.ProducerID, ProducerEpoch: m.ProducerEpoch,
+						CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.Committed,
+					}}})
+				}
 				rp := kmsg.NewWriteTxnMarkersResponseMarkerTopicPartition()
 				rp.Partition, rp.ErrorCode = p, code(err)
 				rt.Partitions = append(rt.Partitions, rp)

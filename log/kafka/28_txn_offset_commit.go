@@ -21,9 +21,17 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 	req := r.body.(*kmsg.TxnOffsetCommitRequest)
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	var offsets []log.GroupOffset
+	refused := r.transactionalID(toWrite, req.TransactionalID)
+	if refused == nil {
+		refused = r.group(toRead, req.Group)
+	}
 	for _, topic := range req.Topics {
 		rt := kmsg.NewTxnOffsetCommitResponseTopic()
 		rt.Topic = topic.Topic
+		no := refused
+		if no == nil {
+			no = r.topic(toRead, topic.Topic)
+		}
 		for _, p := range topic.Partitions {
 			rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
 			rp.Partition = p.Partition
@@ -34,7 +42,9 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
-			if bad := s.groups.checkOffset(ctx, &o); bad != nil {
+			if no != nil {
+				rp.ErrorCode = code(no)
+			} else if bad := s.groups.checkOffset(ctx, &o); bad != nil {
 				rp.ErrorCode = bad.Code
 			} else {
 				offsets = append(offsets, o)

@@ -20,7 +20,11 @@ func (s *Server) describeConfigs(ctx context.Context, r *request) (kmsg.Response
 		rr := &req.Resources[i]
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-		configs, err := s.configsOf(ctx, rr.ResourceType, rr.ResourceName)
+		var configs []config
+		err := r.configs(toDescribeConfigs, rr.ResourceType, rr.ResourceName)
+		if err == nil {
+			configs, err = s.configsOf(ctx, rr.ResourceType, rr.ResourceName)
+		}
 		out.ErrorCode, out.ErrorMessage = answerError(err)
 		for j := range configs {
 			if c := &configs[j]; len(rr.ConfigNames) == 0 || slices.Contains(rr.ConfigNames, c.name) {
@@ -90,4 +94,15 @@ func (c *config) describe(req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigs
 		}
 	}
 	return out
+}
+
+// configs asks whether the client may do something to the configs of a resource.
+func (r *request) configs(op kmsg.ACLOperation, kind kmsg.ConfigResourceType, name string) error {
+	switch kind {
+	case kmsg.ConfigResourceTypeTopic:
+		return r.topic(op, name)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return r.group(op, name)
+	}
+	return r.cluster(op)
 }

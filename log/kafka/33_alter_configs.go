@@ -24,7 +24,7 @@ func (s *Server) alterConfigs(ctx context.Context, r *request) (kmsg.Response, e
 		rr := &req.Resources[i]
 		out := kmsg.NewAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-		err := s.alterTopicConfigs(ctx, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
+		err := s.alterTopicConfigs(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
 			return replacedConfigs(rr)
 		}, len(rr.Configs))
 		out.ErrorCode, out.ErrorMessage = answerError(err)
@@ -40,10 +40,13 @@ func resourceID(kind kmsg.ConfigResourceType, name string) string {
 // alterTopicConfigs has change turn what is set on a topic into what shall be.
 // named counts how often the request names each resource; changes is how many
 // configs it names for this one.
-func (s *Server) alterTopicConfigs(ctx context.Context, kind kmsg.ConfigResourceType, name string, named map[string]int, validateOnly bool,
+func (s *Server) alterTopicConfigs(ctx context.Context, r *request, kind kmsg.ConfigResourceType, name string, named map[string]int, validateOnly bool,
 	change func(old map[string]string) (map[string]string, error), changes int) error {
 	if named[resourceID(kind, name)] > 1 {
 		return problemf(kerr.InvalidRequest, "resource %q is named more than once", name)
+	}
+	if err := r.configs(toAlterConfigs, kind, name); err != nil {
+		return err
 	}
 	if kind != kmsg.ConfigResourceTypeTopic {
 		if _, err := s.configsOf(ctx, kind, name); err != nil {

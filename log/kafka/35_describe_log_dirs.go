@@ -16,6 +16,10 @@ var describeLogDirsAPI = api{key: kmsg.DescribeLogDirs, min: 0, max: 4, handle: 
 func (s *Server) describeLogDirs(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.DescribeLogDirsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
+	if err := r.cluster(toDescribe); err != nil {
+		resp.ErrorCode = code(err)
+		return resp, nil
+	}
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	dir.Dir = s.opts.Log.Dir()
 	if total, free, err := s.opts.Log.Disk(); err == nil {
@@ -27,7 +31,7 @@ func (s *Server) describeLogDirs(ctx context.Context, r *request) (kmsg.Response
 	}
 	for _, t := range topics {
 		at := slices.IndexFunc(req.Topics, func(rt kmsg.DescribeLogDirsRequestTopic) bool { return rt.Topic == t.Name })
-		if req.Topics != nil && at < 0 {
+		if req.Topics != nil && at < 0 || t.Name == accessTopic {
 			continue
 		}
 		out := kmsg.NewDescribeLogDirsResponseDirTopic()

@@ -29,7 +29,7 @@ func (s *Server) createPartitions(ctx context.Context, r *request) (kmsg.Respons
 		out.Topic = rt.Topic
 		err := problemf(kerr.InvalidRequest, "the topic is named more than once")
 		if n == 1 {
-			err = s.addPartitions(ctx, rt, req.ValidateOnly)
+			err = s.addPartitions(ctx, r, rt, req.ValidateOnly)
 		}
 		named[rt.Topic] = 0
 		out.ErrorCode, out.ErrorMessage = answerError(err)
@@ -38,7 +38,10 @@ func (s *Server) createPartitions(ctx context.Context, r *request) (kmsg.Respons
 	return resp, nil
 }
 
-func (s *Server) addPartitions(ctx context.Context, rt *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (s *Server) addPartitions(ctx context.Context, r *request, rt *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+	if err := r.topic(toAlter, rt.Topic); err != nil {
+		return err
+	}
 	t, err := s.opts.Log.Topic(ctx, rt.Topic)
 	if err != nil {
 		return err

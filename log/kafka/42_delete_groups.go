@@ -19,7 +19,9 @@ func (s *Server) deleteGroups(ctx context.Context, r *request) (kmsg.Response, e
 	for _, name := range req.Groups {
 		g := kmsg.NewDeleteGroupsResponseGroup()
 		g.Group = name
-		if code := s.groups.delete(ctx, name); code != nil {
+		if err := r.group(toDelete, name); err != nil {
+			g.ErrorCode, g.ErrorMessage = answerError(err)
+		} else if code := s.groups.delete(ctx, name); code != nil {
 			g.ErrorCode, g.ErrorMessage = code.Code, kmsg.StringPtr(code.Description)
 		}
 		resp.Groups = append(resp.Groups, g)

@@ -15,6 +15,10 @@ var electLeadersAPI = api{key: kmsg.ElectLeaders, min: 0, max: 2, handle: (*Serv
 func (s *Server) electLeaders(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.ElectLeadersRequest)
 	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
+	refused := r.cluster(toAlter)
+	if refused != nil {
+		resp.ErrorCode = code(refused)
+	}
 	if req.ElectionType != 0 && req.ElectionType != 1 {
 		resp.ErrorCode = kerr.InvalidRequest.Code
 		return resp, nil
@@ -26,7 +30,10 @@ func (s *Server) electLeaders(ctx context.Context, r *request) (kmsg.Response, e
 		for _, n := range req.Topics[i].Partitions {
 			p := kmsg.NewElectLeadersResponseTopicPartition()
 			p.Partition = n
-			_, err := s.opts.Log.Bounds(ctx, log.TopicPartition{Topic: out.Topic, Partition: n})
+			err := refused
+			if err == nil {
+				_, err = s.opts.Log.Bounds(ctx, log.TopicPartition{Topic: out.Topic, Partition: n})
+			}
 			if err == nil {
 				err = problemf(kerr.ElectionNotNeeded, "broker %d leads the partition, and is its only replica", s.opts.NodeID)
 			}

@@ -26,7 +26,7 @@ func (s *Server) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.
 		rr := &req.Resources[i]
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-		err := s.alterTopicConfigs(ctx, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(set map[string]string) (map[string]string, error) {
+		err := s.alterTopicConfigs(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(set map[string]string) (map[string]string, error) {
 			return s.changedConfigs(set, rr.Configs)
 		}, len(rr.Configs))
 		out.ErrorCode, out.ErrorMessage = answerError(err)

@@ -17,6 +17,10 @@ func (s *Server) alterPartitionAssignments(ctx context.Context, r *request) (kms
 	req := r.body.(*kmsg.AlterPartitionAssignmentsRequest)
 	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
+	if err := r.cluster(toAlter); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = answerError(err)
+		return resp, nil
+	}
 	for i := range req.Topics {
 		out := kmsg.NewAlterPartitionAssignmentsResponseTopic()
 		out.Topic = req.Topics[i].Topic

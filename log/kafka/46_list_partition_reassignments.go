@@ -10,5 +10,7 @@ import (
 var listPartitionReassignmentsAPI = api{key: kmsg.ListPartitionReassignments, min: 0, max: 0, handle: (*Server).listPartitionReassignments}
 
 func (s *Server) listPartitionReassignments(_ context.Context, r *request) (kmsg.Response, error) {
-	return r.body.ResponseKind(), nil
+	resp := r.body.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
+	resp.ErrorCode, resp.ErrorMessage = answerError(r.cluster(toDescribe))
+	return resp, nil
 }

@@ -16,6 +16,10 @@ var offsetDeleteAPI = api{key: kmsg.OffsetDelete, min: 0, max: 0, handle: (*Serv
 func (s *Server) offsetDelete(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.OffsetDeleteRequest)
 	resp := kmsg.NewPtrOffsetDeleteResponse()
+	if err := r.group(toDelete, req.Group); err != nil {
+		resp.ErrorCode = code(err)
+		return resp, nil
+	}
 	v, err := s.groups.view(ctx, req.Group)
 	if err != nil {
 		return nil, err
@@ -33,7 +37,9 @@ func (s *Server) offsetDelete(ctx context.Context, r *request) (kmsg.Response, e
 			tp := log.TopicPartition{Topic: topic.Topic, Partition: p.Partition}
 			out := kmsg.NewOffsetDeleteResponseTopicPartition()
 			out.Partition = p.Partition
-			if _, err := s.opts.Log.Bounds(ctx, tp); err != nil {
+			if r.topic(toRead, tp.Topic) != nil {
+				out.ErrorCode = kerr.TopicAuthorizationFailed.Code
+			} else if _, err := s.opts.Log.Bounds(ctx, tp); err != nil {
 				out.ErrorCode = kerr.UnknownTopicOrPartition.Code
 			} else if wanted[tp.Topic] {
 				out.ErrorCode = kerr.GroupSubscribedToTopic.Code

@@ -26,6 +26,9 @@ func (s *Server) describeCluster(_ context.Context, r *request) (kmsg.Response, 
 		resp.ErrorCode, resp.ErrorMessage = answerError(problemf(kerr.MismatchedEndpointType, "endpoint type %d, want %d: this is a broker", req.EndpointType, endpointBrokers))
 		return resp, nil
 	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = r.operations(kmsg.ACLResourceTypeCluster, ClusterName)
+	}
 	resp.ClusterID, resp.ControllerID = s.opts.Log.ClusterID(), s.opts.NodeID
 	b := kmsg.NewDescribeClusterResponseBroker()
 	b.NodeID, b.Host, b.Port = s.opts.NodeID, host, port

@@ -20,7 +20,11 @@ func (s *Server) describeProducers(_ context.Context, r *request) (kmsg.Response
 		for _, p := range topic.Partitions {
 			rp := kmsg.NewDescribeProducersResponseTopicPartition()
 			rp.Partition = p
-			producers, err := s.opts.Log.Producers(log.TopicPartition{Topic: topic.Topic, Partition: p})
+			var producers []log.ProducerState
+			err := r.topic(toRead, topic.Topic)
+			if err == nil {
+				producers, err = s.opts.Log.Producers(log.TopicPartition{Topic: topic.Topic, Partition: p})
+			}
 			if rp.ErrorCode = code(err); err != nil {
 				message := err.Error()
 				rp.ErrorMessage = &message

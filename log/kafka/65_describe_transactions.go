@@ -16,6 +16,11 @@ func (s *Server) describeTransactions(_ context.Context, r *request) (kmsg.Respo
 	for _, id := range req.TransactionalIDs {
 		st := kmsg.NewDescribeTransactionsResponseTransactionState()
 		st.TransactionalID, st.StartTimestamp = id, -1
+		if err := r.transactionalID(toDescribe, id); err != nil {
+			st.ErrorCode = code(err)
+			resp.TransactionStates = append(resp.TransactionStates, st)
+			continue
+		}
 		err := s.txns.with(id, func(t *txn) error {
 			st.State = t.status.String()
 			st.TimeoutMillis = int32(t.timeout.Milliseconds())
@@ -24,6 +29,9 @@ func (s *Server) describeTransactions(_ context.Context, r *request) (kmsg.Respo
 			}
 			st.ProducerID, st.ProducerEpoch = t.producer.id, t.producer.epoch
 			for _, tp := range t.parts {
+				if r.topic(toDescribe, tp.Topic) != nil {
+					continue
+				}
 				n := len(st.Topics)
 				if n == 0 || st.Topics[n-1].Topic != tp.Topic {
 					topic := kmsg.NewDescribeTransactionsResponseTransactionStateTopic()

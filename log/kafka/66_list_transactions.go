@@ -42,7 +42,7 @@ func (s *Server) listTransactions(_ context.Context, r *request) (kmsg.Response,
 			(len(req.StateFilters) == 0 || slices.Contains(req.StateFilters, state)) &&
 			(len(req.ProducerIDFilters) == 0 || slices.Contains(req.ProducerIDFilters, t.producer.id)) &&
 			(atLeast < 0 || t.status == kmsg.TransactionStateOngoing && now.Sub(t.started.Time()) > atLeast) &&
-			pattern.MatchString(t.id)
+			pattern.MatchString(t.id) && r.transactionalID(toDescribe, t.id) == nil
 		if fits {
 			st := kmsg.NewListTransactionsResponseTransactionState()
 			st.TransactionalID, st.ProducerID, st.TransactionState = t.id, t.producer.id, state

@@ -21,7 +21,7 @@ const maxPagePartitions = 2000
 func (s *Server) describeTopicPartitions(ctx context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
 	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
-	names, err := s.pageNames(ctx, req)
+	names, err := s.pageNames(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,11 @@ func (s *Server) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 		if req.Cursor != nil && req.Cursor.Topic == name {
 			first = max(0, req.Cursor.Partition)
 		}
-		t, err := s.opts.Log.Topic(ctx, name)
+		var t log.Topic
+		err := r.topic(toDescribe, name)
+		if err == nil {
+			t, err = s.opts.Log.Topic(ctx, name)
+		}
 		if left == 0 && (err != nil || int(first) < t.Partitions) {
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: first}
 			break
@@ -50,6 +54,7 @@ func (s *Server) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 			continue
 		}
 		out.TopicID, out.IsInternal = t.ID, t.Internal
+		out.AuthorizedOperations = r.operations(kmsg.ACLResourceTypeTopic, name)
 		end := min(int32(t.Partitions), first+int32(left))
 		for p := first; p < end; p++ {
 			out.Partitions = append(out.Partitions, s.describePartition(p))
@@ -65,7 +70,8 @@ func (s *Server) describeTopicPartitions(ctx context.Context, r *request) (kmsg.
 }
 
 // pageNames are the topics asked for, or all, from the cursor on, in order.
-func (s *Server) pageNames(ctx context.Context, req *kmsg.DescribeTopicPartitionsRequest) ([]string, error) {
+func (s *Server) pageNames(ctx context.Context, r *request) ([]string, error) {
+	req := r.body.(*kmsg.DescribeTopicPartitionsRequest)
 	var names []string
 	for i := range req.Topics {
 		names = append(names, req.Topics[i].Topic)
@@ -76,7 +82,9 @@ func (s *Server) pageNames(ctx context.Context, req *kmsg.DescribeTopicPartition
 			return nil, err
 		}
 		for i := range topics {
-			names = append(names, topics[i].Name)
+			if r.topic(toDescribe, topics[i].Name) == nil {
+				names = append(names, topics[i].Name)
+			}
 		}
 	}
 	slices.Sort(names)

@@ -37,6 +37,7 @@ type request struct {
 	correlation int32
 	clientID    string
 	unsupported bool         // of ApiVersions: the version asked for is not known
+	last        bool         // the connection ends after the answer
 	body        kmsg.Request // aliases frame
 	frame       []byte
 	received    time.Time
@@ -58,6 +59,7 @@ func newAPIs() map[int16]*api {
 		heartbeatAPI,
 		leaveGroupAPI,
 		syncGroupAPI,
+		saslHandshakeAPI,
 		describeGroupsAPI,
 		listGroupsAPI,
 		apiVersionsAPI,
@@ -71,16 +73,24 @@ func newAPIs() map[int16]*api {
 		endTxnAPI,
 		writeTxnMarkersAPI,
 		txnOffsetCommitAPI,
+		describeACLsAPI,
+		createACLsAPI,
+		deleteACLsAPI,
 		describeConfigsAPI,
 		deleteGroupsAPI,
 		offsetDeleteAPI,
 		alterConfigsAPI,
 		describeLogDirsAPI,
+		saslAuthenticateAPI,
 		createPartitionsAPI,
 		electLeadersAPI,
 		incrementalAlterConfigsAPI,
 		alterPartitionAssignmentsAPI,
 		listPartitionReassignmentsAPI,
+		describeClientQuotasAPI,
+		alterClientQuotasAPI,
+		describeUserSCRAMCredentialsAPI,
+		alterUserSCRAMCredentialsAPI,
 		describeClusterAPI,
 		describeProducersAPI,
 		describeTransactionsAPI,

@@ -27,18 +27,24 @@ const (
 // conn is one connection. Its reader and its writer are a goroutine each; see
 // the package's page.
 type conn struct {
-	s  *Server
-	nc net.Conn
-	in *bufio.Reader
+	s       *Server
+	nc      net.Conn
+	in      *bufio.Reader
+	address string // the client's, an IP
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
+
+	// who is at the other end; set by the writer, and before it starts.
+	who atomic.Pointer[identity]
+	raw atomic.Bool // the next frame is a bare token of SASL
 
 	queue chan *request // from the reader to the writer
 	// behind counts queued requests that a Produce must not overtake.
 	behind atomic.Int32
 
 	// The writer's:
+	sasl    saslState
 	out     []byte
 	pieces  []piece
 	cursors map[log.TopicPartition]*cursorUse
@@ -58,6 +64,10 @@ func newConn(s *Server, nc net.Conn) *conn {
 // serve runs the connection to its end.
 func (c *conn) serve() {
 	defer c.s.forget(c)
+	if err := c.greet(); err != nil {
+		c.end(err)
+		return
+	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -71,6 +81,11 @@ func (c *conn) serve() {
 	}
 	<-written
 	c.closeCursors(func(*cursorUse) bool { return true })
+	c.end(err)
+}
+
+// end closes the connection, and tells why.
+func (c *conn) end(err error) {
 	c.close()
 	if reason := closeReason(err); reason != "" {
 		c.s.m.closed(reason)
@@ -114,18 +129,26 @@ func closeReason(err error) string {
 
 // read takes requests off the socket until the connection ends.
 func (c *conn) read() error {
+	begun := time.Now()
 	for {
-		if err := c.nc.SetReadDeadline(time.Now().Add(c.s.opts.MaxIdle)); err != nil {
+		deadline := time.Now().Add(c.s.opts.MaxIdle)
+		if !c.authenticated() { // strangers do not stay for long
+			deadline = begun.Add(c.s.opts.MaxHandshake)
+		}
+		if err := c.nc.SetReadDeadline(deadline); err != nil {
 			return err
 		}
 		if c.s.isStopping() {
 			return nil
 		}
 		r, err := c.readRequest()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.authenticated() && !c.s.isStopping() {
+			err = refusef("authentication-timeout", "not authenticated within %v: %w", c.s.opts.MaxHandshake, err)
+		}
 		if err != nil {
 			return err
 		}
-		if r.begin != nil && c.behind.Load() == 0 {
+		if r.begin != nil && c.behind.Load() == 0 && c.admit(r) == nil {
 			r.finish = r.begin(c.s, r)
 		} else {
 			c.behind.Add(1)
@@ -146,8 +169,15 @@ func (c *conn) readRequest() (*request, error) {
 		return nil, err
 	}
 	n := int(int32(binary.BigEndian.Uint32(size[:])))
-	if n < frameMinimum || n > c.s.opts.MaxRequestBytes {
-		return nil, refusef("frame-size", "frame of %d bytes, want %d to %d", n, frameMinimum, c.s.opts.MaxRequestBytes)
+	least, most := frameMinimum, c.s.opts.MaxRequestBytes
+	if c.raw.Load() {
+		least = 0
+	}
+	if !c.authenticated() {
+		most = min(most, maxSASLBytes)
+	}
+	if n < least || n > most {
+		return nil, refusef("frame-size", "frame of %d bytes, want %d to %d", n, least, most)
 	}
 	if err := c.s.queued.Acquire(c.ctx, int64(n)); err != nil {
 		return nil, err
@@ -169,6 +199,9 @@ func (c *conn) readRequest() (*request, error) {
 
 // parse decodes a frame.
 func (c *conn) parse(frame []byte) (*request, error) {
+	if c.raw.Load() {
+		return &request{api: &rawTokenAPI, conn: c, frame: frame, received: c.s.opts.Now()}, nil
+	}
 	key := int16(binary.BigEndian.Uint16(frame))
 	r := &request{
 		conn: c, frame: frame, received: c.s.opts.Now(),
@@ -279,6 +312,11 @@ func (c *conn) abandon(r *request) {
 
 // answer runs a request to its end and sends the answer.
 func (c *conn) answer(r *request) error {
+	if r.api == &rawTokenAPI {
+		defer c.s.queued.Release(int64(len(r.frame)))
+		defer c.behind.Add(-1)
+		return c.answerRaw(r)
+	}
 	resp, err := c.run(r)
 	if r.finish == nil {
 		c.behind.Add(-1)
@@ -290,10 +328,18 @@ func (c *conn) answer(r *request) error {
 		err = c.send(r, resp)
 	}
 	c.s.queued.Release(int64(len(r.frame)))
+	if err == nil && r.last {
+		err = refusef("authentication-failed", "authentication failed")
+	}
 	return err
 }
 
 func (c *conn) run(r *request) (kmsg.Response, error) {
+	if r.finish == nil {
+		if err := c.admit(r); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case r.finish != nil:
 		return r.finish(c.ctx)
@@ -315,6 +361,15 @@ func (c *conn) send(r *request, resp kmsg.Response) error {
 	b = resp.AppendTo(b)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	c.keep(b)
+	return c.sendBytes(b)
+}
+
+// sendRaw sends a token of SASL without a header.
+func (c *conn) sendRaw(token []byte) error {
+	return c.sendBytes(append(binary.BigEndian.AppendUint32(nil, uint32(len(token))), token...))
+}
+
+func (c *conn) sendBytes(b []byte) error {
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.s.opts.MaxWrite)); err != nil {
 		return err
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,8 +30,24 @@ type Options struct {
 	// Insecure allows an address that other machines can reach without
 	// authentication.
 	Insecure bool
-	// TLS, if set, encrypts all connections.
+	// TLS, if set, encrypts all connections. With RequireAndVerifyClientCert, who
+	// a client is comes from its certificate: User: and the subject, such as
+	// User:CN=alice.
 	TLS *tls.Config
+	// SASL are the mechanisms by which clients must say who they are: ScramSHA256,
+	// ScramSHA512, Plain. Default: none, they need not.
+	SASL []string
+	// SuperUsers are principals that may do anything, such as User:admin.
+	SuperUsers []string
+	// MaxSession is how long an authentication by SASL lasts. Default: as long as
+	// the connection.
+	MaxSession time.Duration
+	// MaxHandshake is how long a client may take to say who it is. Default: 10 s.
+	MaxHandshake time.Duration
+	// MaxAuthDelay bounds how long an answer is held back after failures of an
+	// address: 100 ms, and twice as long each time. Default: 3 s; negative: not
+	// at all.
+	MaxAuthDelay time.Duration
 
 	// NodeID is the broker id that clients are told. Default: 1.
 	NodeID int32
@@ -51,6 +69,9 @@ type Options struct {
 	MaxInFlight int
 	// MaxConnections bounds the connections. Default: 10,000.
 	MaxConnections int
+	// MaxConnectionsPerIP bounds the connections of one address. Default: as many
+	// as there may be at all.
+	MaxConnectionsPerIP int
 	// MaxIdle is how long a connection may stay silent. Default: 10 minutes.
 	MaxIdle time.Duration
 	// MaxWrite is how long a client may take to read one answer. Default: 30 s.
@@ -85,6 +106,9 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.MaxQueuedBytes, 256<<20)
 	setDefault(&o.MaxInFlight, 64)
 	setDefault(&o.MaxConnections, 10_000)
+	setDefault(&o.MaxConnectionsPerIP, o.MaxConnections)
+	setDefault(&o.MaxHandshake, 10*time.Second)
+	setDefault(&o.MaxAuthDelay, 3*time.Second)
 	setDefault(&o.MaxIdle, 10*time.Minute)
 	setDefault(&o.MaxWrite, 30*time.Second)
 	setDefault(&o.MinSessionTimeout, 6*time.Second)
@@ -122,8 +146,19 @@ func (o *Options) Validate() error {
 	host, _, err := splitHostPort(o.Addr)
 	want(err == nil, "Kafka address %q: want HOST:PORT, such as 127.0.0.1:9092: %w", o.Addr, err)
 	if err == nil && !o.Insecure && !isLoopback(host) {
-		want(false, "Kafka address %q can be reached from other machines without authentication: use 127.0.0.1, or --insecure if the network is trusted", o.Addr)
+		want(o.guarded(), "Kafka address %q can be reached from other machines without authentication: use 127.0.0.1, or --auth, or --insecure if the network is trusted", o.Addr)
+		want(o.TLS != nil || !slices.Contains(o.SASL, Plain), "Kafka address %q can be reached from other machines, and %s would send passwords without TLS: use TLS or SCRAM, or --insecure if the network is trusted", o.Addr, Plain)
 	}
+	for _, m := range o.SASL {
+		want(m == Plain || scramHash(m) != nil, "SASL mechanism %q, want %s, %s or %s", m, ScramSHA256, ScramSHA512, Plain)
+	}
+	for _, p := range o.SuperUsers {
+		kind, name, _ := strings.Cut(p, ":")
+		want(kind == "User" && name != "", "super user %q, want a principal such as User:admin", p)
+	}
+	want(o.MaxSession == 0 || o.MaxSession >= time.Second, "MaxSession is %v, want at least 1 s, or 0 for no end", o.MaxSession)
+	want(o.MaxHandshake > 0, "MaxHandshake is %v, want more than 0", o.MaxHandshake)
+	want(o.MaxConnectionsPerIP > 0, "MaxConnectionsPerIP is %d, want 1 or more", o.MaxConnectionsPerIP)
 	if o.Advertised != "" {
 		_, _, err := splitHostPort(o.Advertised)
 		want(err == nil, "advertised address %q: want HOST:PORT: %w", o.Advertised, err)

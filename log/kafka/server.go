@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,10 @@ type Server struct {
 	apis   map[int16]*api
 	txns   *txns
 	groups *coordinator
+	access *Access
+
+	failures authFailures
+	hashing  *semaphore.Weighted // passwords at a time
 
 	listeners []net.Listener
 	queued    *semaphore.Weighted // bytes of requests, of Options.MaxQueuedBytes
@@ -35,8 +40,43 @@ type Server struct {
 
 	parked, wakes atomic.Int64 // fetches that wait for records; how often one was woken
 
-	mu    sync.Mutex // guards conns and the closing of stopping
+	mu    sync.Mutex // guards conns, perIP and the closing of stopping
 	conns map[*conn]struct{}
+	perIP map[string]int // connections by address
+}
+
+// maxHashing is how many passwords are hashed at a time.
+const maxHashing = 2
+
+// Access is who may use the log, and how.
+func (s *Server) Access() *Access { return s.access }
+
+// followAccess takes in what commands beside the server change, until it stops.
+func (s *Server) followAccess() {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.access.follow(ctx, s.accessChanged)
+	}()
+	select {
+	case <-s.stopping:
+		cancel()
+	case <-done:
+	}
+	<-done
+}
+
+// accessChanged is told after users, ACLs or quotas have changed, or could not
+// be read.
+func (s *Server) accessChanged(err error) {
+	if err != nil {
+		s.m.count("kafka.access-errors")
+		s.logger.Error("users and ACLs cannot be read; those of before go on to hold", "err", err)
+		return
+	}
+	s.userGone()
 }
 
 // Listen binds the address and answers from then on.
@@ -47,7 +87,8 @@ func Listen(opts Options) (*Server, error) {
 	s := &Server{
 		opts: opts, logger: opts.Logger.Named("kafka"), apis: newAPIs(),
 		queued: semaphore.NewWeighted(opts.MaxQueuedBytes), conns: map[*conn]struct{}{},
-		stopping: make(chan struct{}),
+		stopping: make(chan struct{}), perIP: map[string]int{},
+		hashing: semaphore.NewWeighted(maxHashing),
 	}
 	s.m.register(opts.Metrics)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -57,6 +98,7 @@ func Listen(opts Options) (*Server, error) {
 	}
 	s.wg.Go(s.sweepTxns)
 	s.wg.Go(s.expireOffsets)
+	s.wg.Go(s.followAccess)
 	for _, l := range s.listeners {
 		s.wg.Go(func() { s.accept(l) })
 	}
@@ -65,14 +107,22 @@ func Listen(opts Options) (*Server, error) {
 
 // begin loads what is stored and binds the address.
 func (s *Server) begin() (err error) {
+	if s.access, err = OpenAccess(s.ctx, s.opts.Log); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.access.Close()
+		}
+	}()
 	s.txns = newTxns(s.opts.Log, s.opts.Now)
-	if err := s.txns.load(s.ctx); err != nil {
+	if err = s.txns.load(s.ctx); err != nil {
 		return err
 	}
 	if s.groups, err = newCoordinator(s); err != nil {
 		return err
 	}
-	if err := s.bind(); err != nil {
+	if err = s.bind(); err != nil {
 		s.groups.close()
 		return err
 	}
@@ -141,20 +191,31 @@ func (s *Server) accept(l net.Listener) {
 
 // start serves a connection, if there may be one more.
 func (s *Server) start(nc net.Conn) {
+	host, _, _ := net.SplitHostPort(nc.RemoteAddr().String())
+	if s.opts.TLS != nil {
+		nc = tls.Server(nc, s.opts.TLS)
+	}
 	c := newConn(s, nc)
+	c.address = host
 	s.mu.Lock()
-	full := len(s.conns) >= s.opts.MaxConnections
-	refuse := full || s.isStopping()
-	if !refuse {
+	reason := ""
+	switch {
+	case s.isStopping():
+		reason = "stopping"
+	case len(s.conns) >= s.opts.MaxConnections:
+		reason = "too-many-connections"
+	case s.perIP[host] >= s.opts.MaxConnectionsPerIP:
+		reason = "too-many-connections-of-one-address"
+	default:
 		s.conns[c] = struct{}{}
+		s.perIP[host]++
 		s.m.connections.Update(int64(len(s.conns)))
 		s.wg.Go(c.serve)
 	}
 	s.mu.Unlock()
-	if refuse {
-		if full {
-			s.m.closed("too-many-connections")
-		}
+	if reason != "" {
+		s.m.closed(reason)
+		c.cancel()
 		_ = nc.Close()
 	}
 }
@@ -163,6 +224,9 @@ func (s *Server) start(nc net.Conn) {
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	if s.perIP[c.address]--; s.perIP[c.address] <= 0 {
+		delete(s.perIP, c.address)
+	}
 	s.m.connections.Update(int64(len(s.conns)))
 	s.mu.Unlock()
 }
@@ -193,7 +257,7 @@ func (s *Server) Close() error {
 	s.stop((*conn).close)
 	s.wg.Wait()
 	s.groups.close()
-	return nil
+	return s.access.Close()
 }
 
 // stop tells all connections to end, and has no new ones begin.
