@@ -10,79 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 )
-
-// mortal is the log as one container sees it: until it is killed, or taken for
-// dead by the others.
-type mortal struct {
-	log.Log
-	mu     sync.Mutex
-	dead   bool
-	member log.Member
-}
-
-func (m *mortal) Join(ctx context.Context, spec log.GroupSpec) (log.Member, error) {
-	member, err := m.Log.Join(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.member = member
-	return deaf{member}, nil
-}
-
-// deaf is a member that hears nothing of its being taken for dead, as one that
-// was stopped for a while.
-type deaf struct{ log.Member }
-
-func (d deaf) Assignment() ([]log.TopicPartition, <-chan struct{}) {
-	tps, changed := d.Member.Assignment()
-	if len(tps) == 0 {
-		return nil, changed
-	}
-	return tps, changed
-}
-
-// expire lets the others take the container for dead.
-func (m *mortal) expire() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.member.Close()
-}
-
-// kill ends the container without a goodbye: nothing that it does takes effect
-// any more.
-func (m *mortal) kill() error {
-	m.mu.Lock()
-	m.dead = true
-	m.mu.Unlock()
-	return m.expire()
-}
-
-func (m *mortal) gone() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dead {
-		return log.ErrClosed
-	}
-	return nil
-}
-
-func (m *mortal) Commit(ctx context.Context, c *log.Commit) ([]log.Offset, error) {
-	if err := m.gone(); err != nil {
-		return nil, err
-	}
-	return m.Log.Commit(ctx, c)
-}
-
-func (m *mortal) Fence(ctx context.Context, producer string) (log.Epoch, error) {
-	if err := m.gone(); err != nil {
-		return 0, err
-	}
-	return m.Log.Fence(ctx, producer)
-}
 
 // in lets a container work in a directory of its own.
 func in(dir string) func(*Options) { return func(o *Options) { o.Dir = dir } }
@@ -231,14 +160,14 @@ func (n *node) closeWindows(t *testing.T, want map[string]int64) {
 func TestKilledContainerIsReplaced(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 4)
-	victim := &mortal{Log: n.log}
+	victim := &logtest.Mortal{Log: n.log}
 	a := n.start(countJob, in("a"), func(o *Options) { o.Log = victim })
 	b := n.start(countJob, in("b"))
 	share(t, a, b)
 	n.fill(0, 100)
 	settleAll(t, a, b)
 	n.fill(100, 200) // some of which it is in the middle of
-	if err := victim.kill(); err != nil {
+	if err := victim.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	share(t, b)
@@ -256,13 +185,13 @@ func TestKilledContainerIsReplaced(t *testing.T) {
 func TestZombieIsFenced(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 4)
-	zombie := &mortal{Log: n.log}
+	zombie := &logtest.Mortal{Log: n.log}
 	a := n.start(countJob, in("a"), func(o *Options) { o.Log = zombie })
 	a.until("readiness", func() bool { s := a.Status(); return s.Ready() })
 	n.fill(0, 100)
 	settleAll(t, a)
 	b := n.start(countJob, in("b"))
-	if err := zombie.expire(); err != nil {
+	if err := zombie.Expire(); err != nil {
 		t.Fatal(err)
 	}
 	share(t, b)

@@ -153,9 +153,9 @@ func (s *simulation) crashAt(p crashPoint, policy logtest.Policy) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	var runErr error
-	wg.Go(func() { runErr = s.runJob(ctx, h) }) // fails with the power
+	wg.Go(func() { runErr = s.runContainer(ctx, s.options(h, false)) }) // fails with the power
 	for !disk.Crashed() && s.report.Acked < 1_000_000 {
-		s.write(ctx, h)
+		_ = s.write(ctx, h, alone)
 	}
 	cancel()
 	wg.Wait()
@@ -174,7 +174,7 @@ func (s *simulation) crashInRestore(policy logtest.Policy) error {
 	if err != nil {
 		return err
 	}
-	s.write(context.Background(), l)
+	_ = s.write(context.Background(), l, alone)
 	o := s.options(l, true)
 	c, err := engine.Open(context.Background(), o)
 	if err == nil {
@@ -240,7 +240,7 @@ func TestCommitsWithoutAnswer(t *testing.T) {
 	}
 	for restarts() < 8 {
 		changed := c.Changed()
-		s.write(ctx, l)
+		_ = s.write(ctx, l, alone)
 		if st := c.Status().State; st == engine.Failed || st == engine.Stopped {
 			break
 		}

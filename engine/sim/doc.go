@@ -15,6 +15,10 @@
 //     repetition;
 //   - the final counts and the store say how many there were.
 //
+// With Config.Containers the job is shared by several containers, which come and
+// end, are killed without a goodbye, or are taken for dead and go on, all by seed
+// and while views are written.
+//
 // So a record that counted twice or not at all, in state or in output, at
 // whatever point the power went, shows.
 package sim

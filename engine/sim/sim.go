@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/gretestream/grete/engine"
@@ -21,6 +20,7 @@ type Config struct {
 	Rounds     int            // crashes; default 10
 	Partitions int            // of the input; default 3
 	Views      int            // written per round at most; default 200
+	Containers int            // that share the job at most; default 1, which is left alone until the crash
 	Guarantee  jobs.Guarantee // of the job
 	// Logf hears what happens. Default: nobody does.
 	Logf func(format string, args ...any)
@@ -29,9 +29,12 @@ type Config struct {
 // Report sums up a simulation that went well.
 type Report struct {
 	Crashes, Kills int
-	Acked          int // views that were acknowledged
-	Views          int // views in the log: those, and some whose answer was lost
-	Windows        int
+	// Of containers while others went on: ended, killed, taken for dead.
+	Stops, Deaths, Zombies int
+
+	Acked   int // views that were acknowledged
+	Views   int // views in the log: those, and some whose answer was lost
+	Windows int
 }
 
 // Run simulates. Every deviation from the model is an error that says which
@@ -103,20 +106,24 @@ func (s *simulation) round(ctx context.Context, round int) error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	cut := s.disk.Stats().Syncs + 1 + s.rand.IntN(120)
+	if s.Containers > 1 {
+		cut += s.rand.IntN(3000) // let them have a life before
+	}
 	side := logtest.When(s.rand.IntN(2))
 	s.disk.CrashAtSync(cut, side)
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	var runErr error
-	wg.Go(func() { runErr = s.runJob(ctx, l) })
-	s.write(ctx, l)
+	f := &fleet{s: s, log: l}
+	f.launch(ctx)
+	err = s.write(ctx, l, func() error {
+		if s.Containers < 2 {
+			return nil
+		}
+		return f.disturb(ctx)
+	})
 	if s.rand.IntN(3) > 0 {
 		s.disk.CrashAtSync(s.disk.Stats().Syncs+1, side) // a commit is sure to come
 	}
-	cancel()
-	wg.Wait()
+	runErr := errors.Join(err, f.end())
 	_ = l.Close() // complains if the power is gone
 
 	if !s.disk.Crashed() {
@@ -135,15 +142,6 @@ func (s *simulation) round(ctx context.Context, round int) error {
 	return nil
 }
 
-// runJob runs the job until ctx ends or the power goes.
-func (s *simulation) runJob(ctx context.Context, l log.Log) error {
-	c, err := engine.Open(ctx, s.options(l, false))
-	if err != nil {
-		return ignoreStop(ctx, err)
-	}
-	return ignoreStop(ctx, c.Run(ctx))
-}
-
 // ignoreStop drops errors that only say that the round is over.
 func ignoreStop(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -153,11 +151,11 @@ func ignoreStop(ctx context.Context, err error) error {
 }
 
 // write appends views until there are enough or the power is gone, and notes
-// which were acknowledged.
-func (s *simulation) write(ctx context.Context, l log.Log) {
+// which were acknowledged. between is called after each append.
+func (s *simulation) write(ctx context.Context, l log.Log, between func() error) error {
 	_, err := l.CreateTopic(ctx, log.TopicSpec{Name: viewsTopic, Partitions: s.Partitions})
 	if err != nil && !errors.Is(err, log.ErrTopicExists) {
-		return
+		return nil
 	}
 	var b log.Builder
 	for n := s.rand.IntN(s.Views); n > 0 && !s.disk.Crashed(); {
@@ -172,7 +170,7 @@ func (s *simulation) write(ctx context.Context, l log.Log) {
 		n -= len(pages)
 		offset, err := l.Append(ctx, tp, b.Bytes())
 		if err != nil {
-			return // whether it is there is not known
+			return nil // whether it is there is not known
 		}
 		if s.acked[tp] == nil {
 			s.acked[tp] = map[log.Offset]string{}
@@ -181,8 +179,15 @@ func (s *simulation) write(ctx context.Context, l log.Log) {
 			s.acked[tp][offset+log.Offset(i)] = page
 		}
 		s.report.Acked += len(pages)
+		if err := between(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
+
+// alone is for containers that are left to themselves.
+func alone() error { return nil }
 
 // finish processes what there is, with the power on, and checks everything.
 func (s *simulation) finish(ctx context.Context) error {

@@ -56,4 +56,9 @@
 //	Fail(kind, match, nth)        any other call
 //	SetSpace(bytes)               ENOSPC beyond it, after a short write
 //	FlipBit(name, pos)            silent damage
+//
+// # Processes
+//
+// Mortal is a log as one process of several sees it, to kill that one, or to let
+// the others take it for dead.
 package logtest
