@@ -40,6 +40,7 @@ type request struct {
 	last        bool         // the connection ends after the answer
 	body        kmsg.Request // aliases frame
 	frame       []byte
+	decoded     int64 // bytes that body takes up beside the frame
 	received    time.Time
 	finish      func(ctx context.Context) (kmsg.Response, error) // what begin returned
 }

@@ -179,17 +179,12 @@ func (c *conn) readRequest() (*request, error) {
 	if n < least || n > most {
 		return nil, refusef("frame-size", "frame of %d bytes, want %d to %d", n, least, most)
 	}
-	if err := c.s.queued.Acquire(c.ctx, int64(n)); err != nil {
+	frame, err := c.readFrame(n)
+	if err != nil {
 		return nil, err
 	}
-	frame := make([]byte, n)
-	r, err := func() (*request, error) {
-		if _, err := io.ReadFull(c.in, frame); err != nil {
-			return nil, err
-		}
-		c.s.m.bytesIn.Inc(int64(n) + 4)
-		return c.parse(frame)
-	}()
+	c.s.m.bytesIn.Inc(int64(n) + 4)
+	r, err := c.parse(frame)
 	if err != nil {
 		c.s.queued.Release(int64(n))
 		return nil, err
@@ -225,10 +220,16 @@ func (c *conn) parse(frame []byte) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest); err == nil {
+	_, decoded, err := r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest)
+	if err == nil {
+		if err := c.s.decoded.Acquire(c.ctx, decoded); err != nil {
+			return nil, err
+		}
+		r.decoded = decoded
 		err = r.body.ReadFrom(rest)
 	}
 	if err != nil {
+		c.s.decoded.Release(r.decoded)
 		return nil, refusef("malformed", "decode %s version %d of %d bytes: %w", r.key.Name(), r.version, len(frame), err)
 	}
 	return r, nil
@@ -307,13 +308,13 @@ func (c *conn) abandon(r *request) {
 		// Its frame is the log's until then.
 		_, _ = r.finish(context.WithoutCancel(c.ctx))
 	}
-	c.s.queued.Release(int64(len(r.frame)))
+	r.release()
 }
 
 // answer runs a request to its end and sends the answer.
 func (c *conn) answer(r *request) error {
 	if r.api == &rawTokenAPI {
-		defer c.s.queued.Release(int64(len(r.frame)))
+		defer r.release()
 		defer c.behind.Add(-1)
 		return c.answerRaw(r)
 	}
@@ -327,7 +328,7 @@ func (c *conn) answer(r *request) error {
 	} else if err == nil && resp != nil {
 		err = c.send(r, resp)
 	}
-	c.s.queued.Release(int64(len(r.frame)))
+	r.release()
 	if err == nil && r.last {
 		err = refusef("authentication-failed", "authentication failed")
 	}

@@ -74,7 +74,9 @@ type Options struct {
 	MaxConnectionsPerIP int
 	// MaxIdle is how long a connection may stay silent. Default: 10 minutes.
 	MaxIdle time.Duration
-	// MaxWrite is how long a client may take to read one answer. Default: 30 s.
+	// MaxWrite is how long a client may take to read one answer, or a MiB of one
+	// that is larger, and to send a request, with a second more for each MiB.
+	// Default: 30 s.
 	MaxWrite time.Duration
 	// RebalanceDelay is how long the first members of a new group wait for more.
 	// Default: 0; Kafka's is 3 s.

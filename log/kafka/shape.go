@@ -210,10 +210,10 @@ type walk struct {
 // check tells whether a body is of a shape and can be decoded at a bounded cost.
 // Bytes after its end are no mistake, as for Kafka: librdkafka up to 2.16 asks for all
 // topics in Metadata 13 with three bytes too many. It returns how many there are.
-func (s *shape) check(key kmsg.Key, flexible bool, body []byte) (extra int, err error) {
+func (s *shape) check(key kmsg.Key, flexible bool, body []byte) (extra int, decoded int64, err error) {
 	w := walk{b: body, flexible: flexible, nested: nestedTags[key]}
 	w.value(s, true)
-	return len(w.b), w.err
+	return len(w.b), int64(w.decoded), w.err
 }
 
 func (w *walk) fail(err error) {

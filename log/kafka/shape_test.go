@@ -74,7 +74,7 @@ func TestShapes(t *testing.T) {
 				req.SetVersion(version)
 				fill(t, reflect.ValueOf(req).Elem())
 				b := req.AppendTo(nil)
-				extra, err := s.check(a.key, req.IsFlexible(), b)
+				extra, _, err := s.check(a.key, req.IsFlexible(), b)
 				if errors.Is(err, errNested) {
 					return
 				}
@@ -85,10 +85,10 @@ func TestShapes(t *testing.T) {
 					return
 				}
 				cut := rapid.IntRange(0, len(b)-1).Draw(t, "cut")
-				if _, err := s.check(a.key, req.IsFlexible(), b[:cut]); err == nil {
+				if _, _, err := s.check(a.key, req.IsFlexible(), b[:cut]); err == nil {
 					t.Errorf("%d of %d bytes are taken for whole: %x", cut, len(b), b)
 				}
-				if extra, err := s.check(a.key, req.IsFlexible(), append(b, 1, 0, 0)); err != nil || extra != 3 {
+				if extra, _, err := s.check(a.key, req.IsFlexible(), append(b, 1, 0, 0)); err != nil || extra != 3 {
 					t.Errorf("three bytes more: %d, %v: %x", extra, err, b)
 				}
 			}))
@@ -101,11 +101,11 @@ func TestShapesHostile(t *testing.T) {
 	huge := []byte{0xff, 0xff, 0xff, 0xff, 0x0f} // as a varint
 	s := shapeOf(kmsg.InitProducerID, 4)
 	body := append([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, huge...)
-	if _, err := s.check(kmsg.InitProducerID, true, body); !errors.Is(err, errTooMany) {
+	if _, _, err := s.check(kmsg.InitProducerID, true, body); !errors.Is(err, errTooMany) {
 		t.Errorf("4 billion tags: %v", err)
 	}
 	s = shapeOf(kmsg.DescribeTransactions, 0)
-	if _, err := s.check(kmsg.DescribeTransactions, true, huge); !errors.Is(err, errShort) {
+	if _, _, err := s.check(kmsg.DescribeTransactions, true, huge); !errors.Is(err, errShort) {
 		t.Errorf("4 billion elements: %v", err)
 	}
 	n := 8 << 20
@@ -113,7 +113,7 @@ func TestShapesHostile(t *testing.T) {
 	for i := range n {
 		many[4+i] = 1
 	}
-	if _, err := s.check(kmsg.DescribeTransactions, true, append(many, 0)); !errors.Is(err, errTooMany) {
+	if _, _, err := s.check(kmsg.DescribeTransactions, true, append(many, 0)); !errors.Is(err, errTooMany) {
 		t.Errorf("%d elements: %v", n, err)
 	}
 }
