@@ -56,6 +56,11 @@ type verifier struct {
 func newVerifier(mechanism, password string, iterations int) (*verifier, error) {
 	salt := make([]byte, saltBytes)
 	_, _ = rand.Read(salt) // never fails
+	return newVerifierWith(mechanism, password, salt, iterations)
+}
+
+// newVerifierWith makes the verifier of a password under a salt.
+func newVerifierWith(mechanism, password string, salt []byte, iterations int) (*verifier, error) {
 	salted, err := pbkdf2.Key(scramHash(mechanism), password, salt, iterations, scramHash(mechanism)().Size())
 	if err != nil {
 		return nil, fmt.Errorf("salt a password: %w", err)
