@@ -188,15 +188,18 @@ type Topic struct {
 // that has ended, and nothing at all of one that was aborted: it stops at
 // Bounds.Stable.
 type Reader interface {
-	// Poll returns the next records without waiting, or none if the reader
-	// stands at the end of what it may read. The records and all they point to stop
-	// being valid at the next Poll, Next, Seek or Close. It returns
-	// ErrOffsetOutOfRange if the position lies outside of the bounds.
+	// Poll returns the next records that are at hand, or none: the reader stands
+	// at the end of what it may read, or what comes next is still on its way here.
+	// The records and all they point to stop being valid at the next Poll, Next,
+	// Seek or Close. It returns ErrOffsetOutOfRange if the position lies outside of
+	// the bounds.
 	//
 	// A record whose Offset is below the position (the middle of a batch) is
 	// never returned.
 	Poll() ([]Record, error)
-	// Next is Poll that waits for at least one record.
+	// Next is Poll that waits: for at least one record, or for the position to
+	// move over offsets that hold none, such as the end of a transaction. So
+	// whoever reads up to an offset calls it until Position has got there.
 	Next(ctx context.Context) ([]Record, error)
 	// Position is the offset of the next record to be returned.
 	Position() Offset

@@ -130,9 +130,9 @@ func (r *reader) Close() error {
 
 // Next implements Reader.
 func (r *reader) Next(ctx context.Context) ([]Record, error) {
-	for {
+	for from := r.pos; ; {
 		recs, err := r.poll(r.own)
-		if len(recs) > 0 || err != nil {
+		if len(recs) > 0 || err != nil || r.pos > from {
 			return recs, err
 		}
 		select {

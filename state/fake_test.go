@@ -74,7 +74,7 @@ type fakeReader struct {
 	pos log.Offset
 }
 
-func (r *fakeReader) Poll() ([]log.Record, error) {
+func (r *fakeReader) Next(context.Context) ([]log.Record, error) {
 	recs := r.t.records[r.pos:min(int(r.pos)+100_000, len(r.t.records))]
 	r.pos += log.Offset(len(recs))
 	return recs, nil

@@ -227,10 +227,7 @@ func (d *DB) restoreStore(ctx context.Context, l log.Log, s *Store, end log.Offs
 	started := log.TimestampOf(d.opts.Now())
 	var order []uint32
 	for s.pos.offset < end {
-		recs, err := r.Poll()
-		if err == nil && len(recs) == 0 && r.End() < end {
-			recs, err = r.Next(ctx) // the reader has not heard of the end yet
-		}
+		recs, err := r.Next(ctx)
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -239,9 +236,6 @@ func (d *DB) restoreStore(ctx context.Context, l log.Log, s *Store, end log.Offs
 		}
 		before := s.pos.offset
 		s.pos.offset = r.Position()
-		if len(recs) == 0 {
-			s.pos.offset = end // what is left holds no records: marks, or compacted away
-		}
 		if s.pos.offset >= end {
 			s.pos.at = started
 		}

@@ -150,8 +150,8 @@ func (r *reader) Poll() ([]log.Record, error) {
 
 // Next implements log.Reader.
 func (r *reader) Next(ctx context.Context) ([]log.Record, error) {
-	for {
-		if recs, err := r.ready(); len(recs) > 0 || err != nil {
+	for from := r.pos; ; {
+		if recs, err := r.ready(); len(recs) > 0 || err != nil || r.pos > from {
 			return recs, err
 		}
 		select {

@@ -153,7 +153,7 @@ func (r *reader) wait() {
 }
 
 func (r *reader) Next(ctx context.Context) ([]log.Record, error) {
-	for {
+	for from := r.position; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func (r *reader) Next(ctx context.Context) ([]log.Record, error) {
 		} else {
 			f = r.fetch(ctx, r.position, longPoll)
 		}
-		if records, err := r.take(f); err != nil || len(records) > 0 {
+		if records, err := r.take(f); err != nil || len(records) > 0 || r.position > from {
 			return records, err
 		}
 	}
