@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -27,14 +26,10 @@ type consumeFlags struct {
 	limit      int
 	follow     bool
 	raw        bool
-	last       int
-	until      string
-	layout     string
-	group      string
 }
 
 func (a *app) consumeCommand() *cobra.Command {
-	f := consumeFlags{from: "earliest", offset: -1, last: -1}
+	f := consumeFlags{from: "earliest", offset: -1}
 	c := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print the records of a topic",
 		Long: `Print the records of a topic, partition by partition, from the earliest to the
@@ -44,14 +39,7 @@ With --output json each line is an object: topic, partition, offset, timestamp,
 key, value, headers. Keys and values are text; what is not UTF-8 stands as
 base64 in key_base64 or value_base64. The results of jobs are decoded by the
 codecs of the job, unless --raw is given: numbers as numbers, windowed keys as
-{"key","window_start_ms","window_start"}, JSON as JSON.
-
-With --print the layout of a record is yours: %t topic, %p partition, %o offset,
-%T timestamp in ms, %k key, %K its length, %s value, %S its length, %h headers,
-%% a percent sign, \n a new line.
-
-With --group it shares the partitions with the other members of the group, goes
-on where the group has stopped, and commits what it has printed.`,
+{"key","window_start_ms","window_start"}, JSON as JSON.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args, "TOPIC")
 			var start log.Timestamp
@@ -64,24 +52,6 @@ on where the group has stopped, and commits what it has printed.`,
 				}
 				start = log.Timestamp(ms)
 			}
-			until := log.Timestamp(math.MaxInt64)
-			if f.until != "" {
-				ms, err := query.ParseTime(f.until, a.now())
-				if err != nil {
-					a.mistake("--until: %v", err)
-				}
-				until = log.Timestamp(ms)
-			}
-			print, err := parseLayout(f.layout, strings.Join(args, ""))
-			if err != nil {
-				a.mistake("--print: %v", err)
-			}
-			if f.last >= 0 && (f.offset >= 0 || f.from != "earliest") {
-				a.mistake("--last: want it without --offset and --from")
-			}
-			if f.group != "" && (f.offset >= 0 || f.last >= 0 || len(f.partitions) > 0) {
-				a.mistake("--group: want it without --offset, --last and --partition: the group says what to read")
-			}
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -90,8 +60,7 @@ on where the group has stopped, and commits what it has printed.`,
 				return err
 			}
 			defer d.closing(&err)
-			p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: args[0], left: f.limit, until: until, layout: print}
-			err = a.consume(cmd.Context(), d, p, &f, start)
+			err = a.consume(cmd.Context(), d, args[0], &f, start)
 			if f.follow && cmd.Context().Err() != nil {
 				return nil // the usual end of it
 			}
@@ -101,19 +70,14 @@ on where the group has stopped, and commits what it has printed.`,
 	c.Flags().StringVar(&f.from, "from", f.from, "where to begin: `earliest`, latest or a time")
 	a.intVar(c.Flags(), &f.offset, "offset", 0, "`offset` to begin at, instead of --from; with one --partition")
 	a.listVar(c.Flags(), &f.partitions, "partition", "`number` of a partition to read; may be repeated; default all")
-	a.intVar(c.Flags(), &f.last, "last", 0, "begin so `many` records before the end of each partition")
-	c.Flags().StringVar(&f.until, "until", "", "leave out records from this `time` on")
 	a.intVar(c.Flags(), &f.limit, "max", 1, "stop after so `many` records")
 	a.boolVar(c.Flags(), &f.follow, "follow", "go on with records as they come, until interrupted")
 	a.boolVar(c.Flags(), &f.raw, "raw", "do not decode the results of jobs")
-	c.Flags().StringVar(&f.layout, "print", "", "`layout` of a record, such as '%p %o: %k = %s\\n', instead of --output")
-	c.Flags().StringVar(&f.group, "group", "", "`name` of the group to read as a member of")
 	return c
 }
 
 // consume prints the records of a topic.
-func (a *app) consume(ctx context.Context, d *dataDir, p *recordPrinter, f *consumeFlags, start log.Timestamp) error {
-	topic := p.topic
+func (a *app) consume(ctx context.Context, d *dataDir, topic string, f *consumeFlags, start log.Timestamp) error {
 	t, err := d.Topic(ctx, topic)
 	if err != nil {
 		return unknownTopic(ctx, d, topic, err)
@@ -122,15 +86,13 @@ func (a *app) consume(ctx context.Context, d *dataDir, p *recordPrinter, f *cons
 	if err != nil {
 		return err
 	}
+	p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: topic, left: f.limit}
 	if !f.raw {
 		if p.key, p.value, err = codecsOf(ctx, d, topic); err != nil {
 			return err
 		}
 	}
 	p.header()
-	if f.group != "" {
-		return a.consumeGroup(ctx, d, p, f, start)
-	}
 	wake := make(chan struct{}, 1)
 	var readers []log.Reader
 	defer func() {
@@ -153,7 +115,7 @@ func (a *app) consume(ctx context.Context, d *dataDir, p *recordPrinter, f *cons
 			return err
 		}
 		readers = append(readers, r)
-		if done, err := p.copy(ctx, r, part, bounds.End); done || err != nil {
+		if done, err := p.copy(ctx, r, part, bounds.Stable); done || err != nil {
 			return errors.Join(err, p.out.Flush())
 		}
 	}
@@ -230,8 +192,6 @@ func beginAt(ctx context.Context, l log.Log, tp log.TopicPartition, b log.Bounds
 			return 0, fmt.Errorf("--offset %d: %v holds %d to %d: %w", off, tp, b.Start, b.End, log.ErrOffsetOutOfRange)
 		}
 		return off, nil
-	case f.last >= 0:
-		return max(b.Start, b.End-log.Offset(f.last)), nil
 	case f.from == "earliest":
 		return b.Start, nil
 	case f.from == "latest":
@@ -248,21 +208,18 @@ type recordPrinter struct {
 	topic      string
 	key, value decodeFunc // nil: text
 	left       int        // records that may still be printed; 0 or less: no limit
-	until      log.Timestamp
-	layout     layout     // nil: the form of --output
-	last       log.Offset // of the record printed last
 	line       []byte
 }
 
 // copy prints what r holds before end.
 func (p *recordPrinter) copy(ctx context.Context, r log.Reader, part int32, end log.Offset) (done bool, err error) {
 	for r.Position() < end {
-		if err := ctx.Err(); err != nil {
-			return true, err
+		records, err := r.Next(ctx)
+		if err == nil {
+			err = ctx.Err()
 		}
-		records, err := r.Poll()
-		if err != nil || len(records) == 0 {
-			return false, err
+		if err != nil {
+			return true, err
 		}
 		if done, err := p.print(records, part, end); done || err != nil {
 			return done, err
@@ -278,16 +235,10 @@ func (p *recordPrinter) print(records []log.Record, part int32, end log.Offset) 
 		if end >= 0 && r.Offset >= end {
 			break
 		}
-		if r.Timestamp >= p.until {
-			continue
-		}
-		p.last = r.Offset
-		switch {
-		case p.layout != nil:
-			p.line = p.layout.append(p.line[:0], r, part)
-		case p.app.common.output == "json":
+		switch p.app.common.output {
+		case "json":
 			p.line = p.appendJSON(p.line[:0], r, part)
-		case p.app.common.output == "csv":
+		case "csv":
 			p.line = p.appendCSV(p.line[:0], r, part)
 		default:
 			p.line = p.appendPlain(p.line[:0], r, part)
@@ -303,7 +254,7 @@ func (p *recordPrinter) print(records []log.Record, part int32, end log.Offset) 
 }
 
 func (p *recordPrinter) header() {
-	if p.app.common.output == "csv" && p.layout == nil {
+	if p.app.common.output == "csv" {
 		_, _ = p.out.WriteString("topic,partition,offset,timestamp,key,value,headers\n") // a failure comes back from Flush
 	}
 }

@@ -75,7 +75,7 @@ func buildOf(job *jobs.Job, given, stored map[string]string) (func(*op.Graph), m
 // storedSettings are those of the job's last run in the data directory; none if
 // there is no such directory.
 func (a *app) storedSettings(ctx context.Context, job string) (settings map[string]string, err error) {
-	if _, err := os.Stat(filepath.Join(a.common.data, "format")); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(a.common.data, "format")); a.common.log == "" && errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	d, err := a.openData(ctx)

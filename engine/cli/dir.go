@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,22 +48,26 @@ const runningVersion = 1
 
 // readRunning reads running.json; the error is os.ErrNotExist if there is none.
 func readRunning(dir string) (*running, error) {
-	text, err := os.ReadFile(filepath.Join(dir, runningFile))
+	return readRunningFile(filepath.Join(dir, runningFile))
+}
+
+func readRunningFile(name string) (*running, error) {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
 	r := new(running)
 	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, runningFile), err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if r.Version != runningVersion || len(r.Addresses) == 0 {
-		return nil, fmt.Errorf("read %s: version %d with %d addresses, want version %d", filepath.Join(dir, runningFile), r.Version, len(r.Addresses), runningVersion)
+		return nil, fmt.Errorf("read %s: version %d with %d addresses, want version %d", name, r.Version, len(r.Addresses), runningVersion)
 	}
 	return r, nil
 }
 
-// write replaces running.json in one step.
-func (r *running) write(dir string) error {
+// write replaces the file, running.json or another, in one step.
+func (r *running) write(dir, name string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -76,11 +81,11 @@ func (r *running) write(dir string) error {
 		err = errClose
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, runningFile))
+		err = os.Rename(f.Name(), filepath.Join(dir, name))
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", runningFile, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }
@@ -96,6 +101,9 @@ type dataDir struct {
 	server  *query.Server    // nil: not served
 	kafka   *kafka.Server    // nil: not served
 	token   string
+
+	elsewhere bool   // the log is kept by a Kafka cluster; state is local
+	announced string // the file that tells where this process serves; empty: none
 }
 
 // held tells whether another process holds the directory.
@@ -104,6 +112,9 @@ func (d *dataDir) held() bool { return d.holder != nil }
 // openData opens the data directory of the command line, or finds the process
 // that has it open.
 func (a *app) openData(ctx context.Context) (*dataDir, error) {
+	if a.common.log != "" {
+		return a.openCluster(ctx, a.cluster)
+	}
 	path := a.common.data
 	deadline := a.now().Add(lockWait)
 	for {
@@ -187,10 +198,14 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	if d.kafka != nil {
 		r.Kafka = d.kafka.Local()
 	}
-	if err := r.write(d.path); err != nil {
-		return err
+	d.announced = runningFile
+	if d.elsewhere {
+		d.announced = containerPrefix + hex.EncodeToString(secret[:4]) + containerSuffix
+		if err := os.MkdirAll(d.path, 0o755); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.write(d.path, d.announced)
 }
 
 // serveKafka answers Kafka clients, if the command line says where.
@@ -215,8 +230,10 @@ func (d *dataDir) Close() error {
 	if d.server != nil {
 		// First the file, while the directory is still held: whoever comes after
 		// this process writes its own.
-		if err := os.Remove(filepath.Join(d.path, runningFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+		if d.announced != "" {
+			if err := os.Remove(filepath.Join(d.path, d.announced)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
 		}
 		errs = append(errs, d.stopKafka(), d.server.Close())
 		d.server = nil

@@ -47,6 +47,12 @@ func (l *lockedBuffer) String() string {
 // hold starts a command and waits until it can be reached.
 func hold(t *testing.T, dir string, args ...string) *holder {
 	t.Helper()
+	return holdAs(t, dir, func() (*running, error) { return readRunning(dir) }, args...)
+}
+
+// holdAs is hold for a process that is found in another way.
+func holdAs(t *testing.T, dir string, find func() (*running, error), args ...string) *holder {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	h := &holder{t: t, dir: dir, stop: stop, done: make(chan int, 1)}
 	go func() {
@@ -57,7 +63,7 @@ func hold(t *testing.T, dir string, args ...string) *holder {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if r, err := readRunning(dir); err == nil && h.answers(r) {
+		if r, err := find(); err == nil && h.answers(r) {
 			return h
 		}
 		select {
@@ -237,7 +243,7 @@ func TestQueryRunningJob(t *testing.T) {
 func TestStaleRunning(t *testing.T) {
 	dir := t.TempDir()
 	stale := running{Version: runningVersion, PID: 1, Command: "run x", Addresses: []string{"127.0.0.1:1"}, Token: "t"}
-	if err := stale.write(dir); err != nil {
+	if err := stale.write(dir, runningFile); err != nil {
 		t.Fatal(err)
 	}
 	if code, out, errs := runCommand(t.Context(), "", "topic", "list", "--data", dir); code != 0 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/cluster"
 )
 
 // Exit codes.
@@ -59,7 +60,8 @@ type app struct {
 	terminal terminal
 	logger   hclog.Logger
 	common   commonFlags
-	mistakes []string // of the command line, all of them
+	cluster  cluster.Options // of --log, if it is given
+	mistakes []string        // of the command line, all of them
 }
 
 // commonFlags are the flags of all commands.
@@ -162,7 +164,7 @@ func (a *app) root() *cobra.Command {
 	root.SetIn(a.in)
 	f := root.PersistentFlags()
 	f.StringVar(&a.common.data, "data", "grete-data", "data `directory` of the log and the state of jobs")
-	f.StringVar(&a.common.log, "log", "", "a log kept elsewhere, kafka://`HOST:PORT` (comes later)")
+	f.StringVar(&a.common.log, "log", "", "a log kept elsewhere, kafka://`HOST:PORT`; --data then holds the state of jobs only")
 	a.common.memory = defaultMemory
 	f.Var(flagOf(a, "memory", &a.common.memory, parseBytes, formatBytes), "memory", "memory to use, in `bytes` or with a unit")
 	f.StringVar(&a.common.http, "http", "", "`address` to serve HTTP at; default 127.0.0.1:8090, or a free port if that is taken")
@@ -209,6 +211,7 @@ func (a *app) prepare(cmd *cobra.Command) {
 	if inner := cmd.RunE; inner != nil && cmd.HasParent() {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			a.setUp()
+			a.checkLog(cmd)
 			if a.common.output == "arrow" && cmd.Name() != "query" {
 				a.mistake("--output arrow: only query writes Arrow, want table, json or csv")
 			}
@@ -219,9 +222,6 @@ func (a *app) prepare(cmd *cobra.Command) {
 
 // setUp applies the common flags.
 func (a *app) setUp() {
-	if a.common.log != "" {
-		a.mistake("--log %s: a log kept by a Kafka cluster is not supported yet: leave --log out to use the log in --data", a.common.log)
-	}
 	if a.common.data == "" {
 		a.mistake("--data is empty, want a directory")
 	}

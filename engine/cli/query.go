@@ -113,9 +113,13 @@ type asker func(w io.Writer, f query.Format) error
 // asker finds who can answer: the process that runs the job, or a look into the
 // state of a job that does not run.
 func (a *app) asker(ctx context.Context, d *dataDir, job string, q query.Query) (asker, error) {
-	if d.held() && d.holder.runs(job) {
+	r, err := d.runner(job)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
 		if q.Store == "" {
-			stores, err := d.holder.stores(ctx, job)
+			stores, err := r.stores(ctx, job)
 			if err == nil {
 				q.Store, err = onlyStore(job, stores)
 			}
@@ -123,7 +127,7 @@ func (a *app) asker(ctx context.Context, d *dataDir, job string, q query.Query) 
 				return nil, err
 			}
 		}
-		return func(w io.Writer, f query.Format) error { return d.holder.ask(ctx, w, job, q, f) }, nil
+		return func(w io.Writer, f query.Format) error { return r.ask(ctx, w, job, q, f) }, nil
 	}
 	return func(w io.Writer, f query.Format) error { return a.askInspection(ctx, d, job, q, w, f) }, nil
 }

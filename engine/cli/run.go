@@ -60,8 +60,8 @@ func (a *app) jobArg(args []string) *jobs.Job {
 	return a.wantJob(args[0])
 }
 
-// holdForJob opens the directory for running a job, which has to be done by the
-// process that holds it.
+// holdForJob opens the directory for running a job: by holding it, or through the
+// Kafka listener of the process that does.
 func (a *app) holdForJob(ctx context.Context, job string) (*dataDir, error) {
 	d, err := a.openData(ctx)
 	if err != nil || !d.held() {
@@ -69,6 +69,9 @@ func (a *app) holdForJob(ctx context.Context, job string) (*dataDir, error) {
 	}
 	defer d.Close()
 	h := d.holder
+	if h.Kafka != "" && !h.runs(job) {
+		return a.joinServer(ctx, d)
+	}
 	advice := fmt.Sprintf("a job runs in the process that holds the directory: end that one first (kill %d), or use another --data", h.PID)
 	if strings.HasPrefix(h.Command, "ingest ") {
 		advice = "wait until it has ended, then run the job; or start the job first and ingest while it runs"

@@ -10,11 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // TestTorture kills ingest and job with SIGKILL at random moments, round after
@@ -22,8 +25,26 @@ import (
 // count: nothing lost, nothing counted twice, in state and in the output topic.
 //
 // GRETE_TORTURE_ROUNDS sets the number of rounds; `make torture` runs 50.
-func TestTorture(t *testing.T) {
-	rounds := 5
+func TestTorture(t *testing.T) { tortureRounds(t, 5) }
+
+// TestTortureCluster is TestTorture on a log that a Kafka cluster keeps: one in
+// this process, or that of GRETE_TEST_CLUSTER, which must be new.
+func TestTortureCluster(t *testing.T) {
+	url := os.Getenv("GRETE_TEST_CLUSTER")
+	if url == "" {
+		c, err := kfake.NewCluster(kfake.NumBrokers(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		url = "kafka://" + strings.Join(c.ListenAddrs(), ",")
+	}
+	tortureRounds(t, 3, "--log", url)
+}
+
+// tortureRounds makes so many rounds unless told otherwise. Every command gets
+// the arguments in addition.
+func tortureRounds(t *testing.T, rounds int, args ...string) {
 	if s := os.Getenv("GRETE_TORTURE_ROUNDS"); s != "" {
 		rounds, _ = strconv.Atoi(s)
 	}
@@ -37,7 +58,7 @@ func TestTorture(t *testing.T) {
 	t.Logf("GRETE_TORTURE_SEED=%d", seed)
 	tt := &torture{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), grete: buildGrete(t),
-		dir: filepath.Join(t.TempDir(), "data"), logs: t.TempDir(), counts: map[pageMinute]int64{},
+		dir: filepath.Join(t.TempDir(), "data"), logs: t.TempDir(), counts: map[pageMinute]int64{}, args: args,
 	}
 	for round := 1; round <= rounds; round++ {
 		file := tt.writeAccessLog(round)
@@ -65,6 +86,7 @@ type torture struct {
 	logs   string
 	counts map[pageMinute]int64 // the reference
 	kills  int
+	args   []string // of every command
 }
 
 // buildGrete builds the root binary once per test.
@@ -149,7 +171,7 @@ func (tt *torture) kill(args ...string) { tt.start(tt.moment(), args...) }
 func (tt *torture) start(d time.Duration, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tt.grete, append(args, "--data", tt.dir)...)
+	cmd := exec.CommandContext(ctx, tt.grete, slices.Concat(args, []string{"--data", tt.dir}, tt.args)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
