@@ -78,13 +78,12 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 	return resp, nil
 }
 
-// checkOffset tells why an offset cannot be committed, whoever commits it.
+// checkOffset tells why an offset cannot be committed, whoever commits it. A negative one
+// can: the group then has none, and begins where its reset policy says. kafkajs resets so.
 func (c *coordinator) checkOffset(ctx context.Context, o *log.GroupOffset) *kerr.Error {
 	switch _, err := c.log.Bounds(ctx, o.TopicPartition); {
 	case err != nil:
 		return kerr.UnknownTopicOrPartition
-	case o.Offset < 0:
-		return kerr.InvalidCommitOffsetSize
 	case len(o.Metadata) > maxOffsetMetadata:
 		return kerr.OffsetMetadataTooLarge
 	}

@@ -46,6 +46,8 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 				rp.ErrorCode = code(no)
 			} else if bad := s.groups.checkOffset(ctx, &o); bad != nil {
 				rp.ErrorCode = bad.Code
+			} else if o.Offset < 0 { // no client does; the log cannot hold back forgetting until a transaction ends
+				rp.ErrorCode = kerr.InvalidCommitOffsetSize.Code
 			} else {
 				offsets = append(offsets, o)
 			}
