@@ -18,6 +18,21 @@ func (s *Server) GroupWaiting(name string) (state string, waiting int) {
 	return g.state.String(), g.waiting
 }
 
+// GroupSyncing tells how many members wait for the leader in Sync.
+func (s *Server) GroupSyncing(name string) (n int) {
+	g := s.groups.lookup(name)
+	if g == nil {
+		return 0
+	}
+	defer g.mu.Unlock()
+	for _, m := range g.members {
+		if m.syncing != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // ExpireOffsets forgets what is too old by Options.Now.
 func (s *Server) ExpireOffsets() { s.groups.expire() }
 

@@ -590,6 +590,7 @@ func TestMembersVanish(t *testing.T) {
 		a.sendJoin()
 		each([]*groupMember{a, b}, (*groupMember).joined)
 		b.sendSync() // and waits for the leader, which only keeps its session
+		eventually(t, "the other waits in Sync", func() bool { return s.GroupSyncing("g") == 1 })
 		for waited := time.Duration(0); waited < testRebalance; waited += testSession / 2 {
 			is(t, "heartbeat", a.heartbeat(), nil)
 			at.advance(s, testSession/2)
