@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -58,31 +59,30 @@ func listJournal(fs FS, dir string) ([]int64, error) {
 // The journal ends at the first bad entry, unless some later entry says that
 // the bad one had been synced: then it is damage, and an error. Entries are
 // chained by their sequence: a file that was used before holds older entries
-// behind its end, and so may a file of an earlier life of the log.
+// behind its end, and so may a file of an earlier life of the log. What comes
+// at or behind the first entry of a later file is such a leftover: the life that
+// wrote that one did not take it for part of the journal.
 func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 	numbers, err := listJournal(fs, dir)
 	if err != nil {
 		return nil, err
 	}
 	j := &foundJournal{numbers: numbers, last: safe}
+	files, err := j.scanFiles(fs, dir, seed)
+	if err != nil {
+		return nil, err
+	}
 	mark := safe // highest sequence known to have been synced
-	var data []byte
-	for _, number := range numbers {
-		name := journalName(fs, dir, number)
-		if data, err = readFileInto(data, fs, name); err != nil {
-			return nil, fmt.Errorf("read journal: %w", err)
-		}
-		j.largest = max(j.largest, len(data))
-		f, err := scanJournalFile(name, data, seed, number)
-		if err != nil {
-			return nil, err
-		}
+	for n, f := range files {
+		number := numbers[n]
 		if len(f.entries) == 0 && j.torn == nil {
 			j.torn = f.bad[0]
 		}
 		for i, e := range f.entries {
 			mark = max(mark, e.header.synced)
 			switch seq := e.header.sequence; {
+			case seq >= f.limit:
+				// Left over.
 			case seq == j.last+1:
 				j.entries = append(j.entries, e)
 				j.last = seq
@@ -102,10 +102,36 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 	return j, nil
 }
 
+// scanFiles reads all files, and finds out where each ends at the latest.
+func (j *foundJournal) scanFiles(fs FS, dir string, seed uint64) ([]*scannedFile, error) {
+	files := make([]*scannedFile, len(j.numbers))
+	var data []byte
+	for i, number := range j.numbers {
+		name := journalName(fs, dir, number)
+		var err error
+		if data, err = readFileInto(data, fs, name); err != nil {
+			return nil, fmt.Errorf("read journal: %w", err)
+		}
+		j.largest = max(j.largest, len(data))
+		if files[i], err = scanJournalFile(name, data, seed, number); err != nil {
+			return nil, err
+		}
+	}
+	next := uint64(math.MaxUint64)
+	for _, f := range slices.Backward(files) {
+		f.limit = next
+		if len(f.entries) > 0 {
+			next = min(next, f.entries[0].header.sequence)
+		}
+	}
+	return files, nil
+}
+
 // scannedFile is what one journal file holds.
 type scannedFile struct {
 	entries []foundEntry
 	bad     map[int]error // what is wrong after that many entries
+	limit   uint64        // the sequence with which the next file begins
 }
 
 // scanJournalFile reads the entries of one file, which holds data; it keeps none
