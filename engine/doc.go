@@ -62,16 +62,29 @@
 //	crash point                         ExactlyOnce   AtLeastOnce, embedded   AtLeastOnce, Kafka
 //	while records are processed         once          once                    once
 //	after the cut, before the commit    once          once                    once
-//	commit in the journal, no answer    once          once                    since the checkpoint again
+//	between the writes of a commit      once          once                    since the checkpoint again
+//	commit durable, no answer           once          once                    once
 //	answered, before Apply              once          once                    once
 //	after Apply, before the next cut    once          once                    once
-//	while state is restored             once          once                    since the checkpoint again
+//	while state is restored             once          once                    once
 //
-// On the embedded log a Commit is one journal entry, so AtLeastOnce gives up
-// nothing there and gains nothing. A sync policy other than sync: group can lose
-// the last acknowledged commits in a power cut, whole ones from the end: state
-// and output then go back together, and the records count again, once.
-// TestGuarantees in engine/sim holds each cell of the embedded columns.
+// A commit on the embedded log is one journal entry, and with ExactlyOnce on
+// Kafka one transaction: nobody sees what lies between its writes. AtLeastOnce
+// gives up nothing on the embedded log and gains nothing. On Kafka it saves the
+// transaction: outputs and changelogs are written first, and when they are
+// durable the checkpoint. A sync policy other than sync: group can lose the last
+// acknowledged commits in a power cut, whole ones from the end: state and output
+// then go back together, and the records count again, once. TestGuarantees in
+// engine/sim holds each cell, the last column by a log that makes commits in
+// parts.
+//
+// The same holds when a task goes to another container: one that is handed over
+// has committed, the commits of one that was killed are those of a crash. A
+// container that is taken for dead and lives (a long pause, a cut line) is fenced:
+// its commits fail. The exception is AtLeastOnce on Kafka, where nothing but a
+// transaction can be fenced: until such a container hears of it, what it writes
+// counts twice, and can put older values over those of the next owner in the
+// changelogs. Who cannot have that takes ExactlyOnce, the default.
 //
 // # Watermarks across repartition topics
 //

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -26,10 +27,14 @@ type consumeFlags struct {
 	limit      int
 	follow     bool
 	raw        bool
+	last       int
+	until      string
+	layout     string
+	group      string
 }
 
 func (a *app) consumeCommand() *cobra.Command {
-	f := consumeFlags{from: "earliest", offset: -1}
+	f := consumeFlags{from: "earliest", offset: -1, last: -1}
 	c := &cobra.Command{
 		Use: "consume TOPIC", Short: "Print the records of a topic",
 		Long: `Print the records of a topic, partition by partition, from the earliest to the
@@ -39,7 +44,14 @@ With --output json each line is an object: topic, partition, offset, timestamp,
 key, value, headers. Keys and values are text; what is not UTF-8 stands as
 base64 in key_base64 or value_base64. The results of jobs are decoded by the
 codecs of the job, unless --raw is given: numbers as numbers, windowed keys as
-{"key","window_start_ms","window_start"}, JSON as JSON.`,
+{"key","window_start_ms","window_start"}, JSON as JSON.
+
+With --print the layout of a record is yours: %t topic, %p partition, %o offset,
+%T timestamp in ms, %k key, %K its length, %s value, %S its length, %h headers,
+%% a percent sign, \n a new line.
+
+With --group it shares the partitions with the other members of the group, goes
+on where the group has stopped, and commits what it has printed.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args, "TOPIC")
 			var start log.Timestamp
@@ -52,6 +64,24 @@ codecs of the job, unless --raw is given: numbers as numbers, windowed keys as
 				}
 				start = log.Timestamp(ms)
 			}
+			until := log.Timestamp(math.MaxInt64)
+			if f.until != "" {
+				ms, err := query.ParseTime(f.until, a.now())
+				if err != nil {
+					a.mistake("--until: %v", err)
+				}
+				until = log.Timestamp(ms)
+			}
+			print, err := parseLayout(f.layout, strings.Join(args, ""))
+			if err != nil {
+				a.mistake("--print: %v", err)
+			}
+			if f.last >= 0 && (f.offset >= 0 || f.from != "earliest") {
+				a.mistake("--last: want it without --offset and --from")
+			}
+			if f.group != "" && (f.offset >= 0 || f.last >= 0 || len(f.partitions) > 0) {
+				a.mistake("--group: want it without --offset, --last and --partition: the group says what to read")
+			}
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -60,7 +90,8 @@ codecs of the job, unless --raw is given: numbers as numbers, windowed keys as
 				return err
 			}
 			defer d.closing(&err)
-			err = a.consume(cmd.Context(), d, args[0], &f, start)
+			p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: args[0], left: f.limit, until: until, layout: print}
+			err = a.consume(cmd.Context(), d, p, &f, start)
 			if f.follow && cmd.Context().Err() != nil {
 				return nil // the usual end of it
 			}
@@ -70,14 +101,19 @@ codecs of the job, unless --raw is given: numbers as numbers, windowed keys as
 	c.Flags().StringVar(&f.from, "from", f.from, "where to begin: `earliest`, latest or a time")
 	a.intVar(c.Flags(), &f.offset, "offset", 0, "`offset` to begin at, instead of --from; with one --partition")
 	a.listVar(c.Flags(), &f.partitions, "partition", "`number` of a partition to read; may be repeated; default all")
+	a.intVar(c.Flags(), &f.last, "last", 0, "begin so `many` records before the end of each partition")
+	c.Flags().StringVar(&f.until, "until", "", "leave out records from this `time` on")
 	a.intVar(c.Flags(), &f.limit, "max", 1, "stop after so `many` records")
 	a.boolVar(c.Flags(), &f.follow, "follow", "go on with records as they come, until interrupted")
 	a.boolVar(c.Flags(), &f.raw, "raw", "do not decode the results of jobs")
+	c.Flags().StringVar(&f.layout, "print", "", "`layout` of a record, such as '%p %o: %k = %s\\n', instead of --output")
+	c.Flags().StringVar(&f.group, "group", "", "`name` of the group to read as a member of")
 	return c
 }
 
 // consume prints the records of a topic.
-func (a *app) consume(ctx context.Context, d *dataDir, topic string, f *consumeFlags, start log.Timestamp) error {
+func (a *app) consume(ctx context.Context, d *dataDir, p *recordPrinter, f *consumeFlags, start log.Timestamp) error {
+	topic := p.topic
 	t, err := d.Topic(ctx, topic)
 	if err != nil {
 		return unknownTopic(ctx, d, topic, err)
@@ -86,13 +122,15 @@ func (a *app) consume(ctx context.Context, d *dataDir, topic string, f *consumeF
 	if err != nil {
 		return err
 	}
-	p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: topic, left: f.limit}
 	if !f.raw {
 		if p.key, p.value, err = codecsOf(ctx, d, topic); err != nil {
 			return err
 		}
 	}
 	p.header()
+	if f.group != "" {
+		return a.consumeGroup(ctx, d, p, f, start)
+	}
 	wake := make(chan struct{}, 1)
 	var readers []log.Reader
 	defer func() {
@@ -192,6 +230,8 @@ func beginAt(ctx context.Context, l log.Log, tp log.TopicPartition, b log.Bounds
 			return 0, fmt.Errorf("--offset %d: %v holds %d to %d: %w", off, tp, b.Start, b.End, log.ErrOffsetOutOfRange)
 		}
 		return off, nil
+	case f.last >= 0:
+		return max(b.Start, b.End-log.Offset(f.last)), nil
 	case f.from == "earliest":
 		return b.Start, nil
 	case f.from == "latest":
@@ -208,6 +248,9 @@ type recordPrinter struct {
 	topic      string
 	key, value decodeFunc // nil: text
 	left       int        // records that may still be printed; 0 or less: no limit
+	until      log.Timestamp
+	layout     layout     // nil: the form of --output
+	last       log.Offset // of the record printed last
 	line       []byte
 }
 
@@ -235,10 +278,16 @@ func (p *recordPrinter) print(records []log.Record, part int32, end log.Offset) 
 		if end >= 0 && r.Offset >= end {
 			break
 		}
-		switch p.app.common.output {
-		case "json":
+		if r.Timestamp >= p.until {
+			continue
+		}
+		p.last = r.Offset
+		switch {
+		case p.layout != nil:
+			p.line = p.layout.append(p.line[:0], r, part)
+		case p.app.common.output == "json":
 			p.line = p.appendJSON(p.line[:0], r, part)
-		case "csv":
+		case p.app.common.output == "csv":
 			p.line = p.appendCSV(p.line[:0], r, part)
 		default:
 			p.line = p.appendPlain(p.line[:0], r, part)
@@ -254,7 +303,7 @@ func (p *recordPrinter) print(records []log.Record, part int32, end log.Offset) 
 }
 
 func (p *recordPrinter) header() {
-	if p.app.common.output == "csv" {
+	if p.app.common.output == "csv" && p.layout == nil {
 		_, _ = p.out.WriteString("topic,partition,offset,timestamp,key,value,headers\n") // a failure comes back from Flush
 	}
 }

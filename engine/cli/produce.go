@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,20 +25,32 @@ const (
 	flushBytes = 256 << 10 // of encoded records, per partition
 )
 
+// produceFlags say how lines become records.
+type produceFlags struct {
+	partitions int
+	format     string
+	delimiter  string
+	key        string
+	headers    []string
+	partition  int
+	tombstones bool
+}
+
 func (a *app) produceCommand() *cobra.Command {
-	var partitions int
-	format := "lines"
+	f := produceFlags{format: "lines", delimiter: "\t", partition: -1}
 	c := &cobra.Command{
 		Use: "produce TOPIC", Short: "Append lines of the standard input to a topic",
 		Long: `Append lines of the standard input to a topic, which is made if there is none.
 
-A line is KEY<tab>VALUE; without a tab it is a value without a key. With
+A line is KEY<tab>VALUE; without a tab it is a value without a key. With --key
+all lines are values. With
 --format json each line is an object as "grete consume --output json" prints
 it: key, value (or key_base64, value_base64), timestamp, headers, and, if the
 partition is not to be chosen by key, partition. A key or value that is missing
 or null is null.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args, "TOPIC")
+			headers := f.parse(a)
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -44,13 +59,13 @@ or null is null.`,
 				return err
 			}
 			defer d.closing(&err)
-			t, err := ensureTopic(cmd.Context(), d, args[0], partitions)
+			t, err := ensureTopic(cmd.Context(), d, args[0], f.partitions)
 			if err != nil {
 				return err
 			}
-			p := &producer{app: a, log: d, topic: t, builders: make([]log.Builder, t.Partitions)}
+			p := &producer{app: a, log: d, topic: t, flags: &f, headers: headers, builders: make([]log.Builder, t.Partitions)}
 			parse := p.parseLine
-			if format == "json" {
+			if f.format == "json" {
 				parse = p.parseJSON
 			}
 			err = p.run(cmd.Context(), a.in, parse)
@@ -61,9 +76,32 @@ or null is null.`,
 			return nil
 		},
 	}
-	a.intVar(c.Flags(), &partitions, "partitions", 1, "`number` of partitions if the topic is new; default 4")
-	c.Flags().Var(a.choice("format", &format, "lines", "json"), "format", "form of the input: `lines` or json")
+	a.intVar(c.Flags(), &f.partitions, "partitions", 1, "`number` of partitions if the topic is new; default 4")
+	c.Flags().Var(a.choice("format", &f.format, "lines", "json"), "format", "form of the input: `lines` or json")
+	c.Flags().StringVar(&f.delimiter, "delimiter", f.delimiter, "`text` between key and value; empty: lines have no key")
+	c.Flags().StringVar(&f.key, "key", "", "`key` of all records")
+	a.listVar(c.Flags(), &f.headers, "header", "a header of all records, `NAME=VALUE`; may be repeated")
+	a.intVar(c.Flags(), &f.partition, "partition", 0, "`number` of the partition for all records; default: by key")
+	a.boolVar(c.Flags(), &f.tombstones, "tombstones", "make an empty value null, which deletes its key in a compacted topic")
 	return c
+}
+
+// parse reads the flags and collects what is wrong with them.
+func (f *produceFlags) parse(a *app) (headers []log.Header) {
+	for _, h := range f.headers {
+		name, value, ok := strings.Cut(h, "=")
+		if !ok || name == "" {
+			a.mistake("--header: got %q, want NAME=VALUE", h)
+		}
+		headers = append(headers, log.Header{Key: name, Value: []byte(value)})
+	}
+	if text, err := strconv.Unquote(`"` + f.delimiter + `"`); err == nil {
+		f.delimiter = text // \t and the like
+	}
+	if f.format == "json" && (f.key != "" || f.tombstones) {
+		a.mistake("--format json says keys and null values itself: want it without --key and --tombstones")
+	}
+	return headers
 }
 
 // producer appends lines to a topic. Records with a key go where Java clients
@@ -72,6 +110,8 @@ type producer struct {
 	app          *app
 	log          log.Log
 	topic        log.Topic
+	flags        *produceFlags
+	headers      []log.Header  // of all records
 	builders     []log.Builder // by partition
 	sticky       int           // partition of records without a key
 	pending      int64         // records in builders
@@ -98,7 +138,7 @@ func (p *producer) run(ctx context.Context, in io.Reader, parse func([]byte, *pr
 		}
 		if err == nil {
 			var rec produced
-			rec.Timestamp, rec.partition = log.TimestampOf(p.app.now()), -1
+			rec.Timestamp, rec.partition, rec.Headers = log.TimestampOf(p.app.now()), p.flags.partition, slices.Clip(p.headers)
 			if err = parse(line, &rec); err == nil {
 				err = p.add(&rec)
 			}
@@ -174,12 +214,17 @@ func (p *producer) flush(ctx context.Context) error {
 }
 
 func (p *producer) parseLine(line []byte, rec *produced) error {
-	key, value, ok := bytes.Cut(line, []byte("\t"))
-	if !ok {
-		rec.Value = line
-		return nil
+	rec.Value = line
+	if p.flags.key != "" {
+		rec.Key = []byte(p.flags.key)
+	} else if p.flags.delimiter != "" {
+		if key, value, ok := bytes.Cut(line, []byte(p.flags.delimiter)); ok {
+			rec.Key, rec.Value = key, value
+		}
 	}
-	rec.Key, rec.Value = key, value
+	if p.flags.tombstones && len(rec.Value) == 0 {
+		rec.Value = nil
+	}
 	return nil
 }
 

@@ -35,6 +35,7 @@ type Report struct {
 	Acked   int // views that were acknowledged
 	Views   int // views in the log: those, and some whose answer was lost
 	Windows int
+	Again   int // views and counts that were more than once, where that is allowed
 }
 
 // Run simulates. Every deviation from the model is an error that says which
@@ -84,6 +85,8 @@ type simulation struct {
 	disk   *logtest.Disk
 	at     log.Timestamp // of the last view
 	report Report
+	// atLeast: views may count more than once.
+	atLeast bool
 
 	acked map[log.TopicPartition]map[log.Offset]string
 }
@@ -215,6 +218,8 @@ func (s *simulation) check(ctx context.Context, l log.Log) error {
 		return err
 	}
 	s.report.Windows = len(m.counts)
+	m.atLeast = s.atLeast
+	defer func() { s.report.Again = m.again }()
 	return errors.Join(
 		m.checkCopy(ctx, l),
 		m.checkUpdates(ctx, l),

@@ -200,6 +200,10 @@ func (s *Server) finishPart(ctx context.Context, p *kmsg.ProduceResponseTopicPar
 		p.ErrorCode = code(err)
 		s.m.count("kafka.errors." + kerr.TypedErrorForCode(p.ErrorCode).Message)
 		p.ErrorMessage = kmsg.StringPtr(err.Error())
+		var bad *log.InvalidRecordError
+		if errors.As(err, &bad) {
+			p.ErrorRecords = []kmsg.ProduceResponseTopicPartitionErrorRecord{{RelativeOffset: int32(bad.Index), ErrorMessage: &bad.Reason}}
+		}
 		return err
 	}
 	p.BaseOffset, p.LogAppendTime, p.LogStartOffset = int64(result.Base), int64(result.AppendTime), int64(result.Start)

@@ -25,9 +25,9 @@ func TestMain(m *testing.M) {
 }
 
 // serve starts a server over a log in memory; both end with the test.
-func serve(t testing.TB, change func(*kafka.Options)) (*kafka.Server, *log.Embedded) {
+func serve(t testing.TB, change func(*kafka.Options), of ...func(*log.Options)) (*kafka.Server, *log.Embedded) {
 	t.Helper()
-	l := logtest.Open(t).(*log.Embedded)
+	l := logtest.Open(t, of...).(*log.Embedded)
 	opts := kafka.Options{Log: l}
 	if change != nil {
 		change(&opts)
