@@ -176,8 +176,11 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 		return fmt.Errorf("make a token: %w", err)
 	}
 	d.token = base64.RawURLEncoding.EncodeToString(secret[:])
+	if err := d.serveKafka(); err != nil {
+		return err
+	}
 	opts := query.Options{
-		Addr: a.common.http, Insecure: a.common.insecure,
+		Addr: a.common.http, Insecure: a.common.insecure, TLS: a.security.httpTLS(), Authorize: d.authorizer(),
 		Log: d.Log, Token: d.token, Metrics: d.metrics, Logger: a.logger,
 	}
 	if opts.Addr == "" {
@@ -188,9 +191,6 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 		return err
 	}
 	d.server = server
-	if err := d.serveKafka(); err != nil {
-		return err
-	}
 	r := &running{
 		Version: runningVersion, PID: os.Getpid(), Command: command, Jobs: jobs,
 		Addresses: []string{server.Local()}, Token: d.token, Started: a.now().UTC(),
@@ -216,6 +216,7 @@ func (d *dataDir) serveKafka() (err error) {
 	}
 	d.kafka, err = kafka.Listen(kafka.Options{
 		Log: l, Addr: d.app.common.kafka, Insecure: d.app.common.insecure,
+		TLS: d.app.security.tls, SASL: d.app.security.mechanisms(), SuperUsers: d.app.security.superUsers(), MaxSession: d.app.security.session,
 		Logger: d.app.logger, Metrics: d.metrics,
 	})
 	return err
@@ -237,6 +238,8 @@ func (d *dataDir) Close() error {
 		}
 		errs = append(errs, d.stopKafka(), d.server.Close())
 		d.server = nil
+	} else {
+		errs = append(errs, d.stopKafka()) // HTTP could not be served
 	}
 	errs = append(errs, d.Log.Close())
 	return errors.Join(errs...)

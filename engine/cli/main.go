@@ -60,6 +60,7 @@ type app struct {
 	terminal terminal
 	logger   hclog.Logger
 	common   commonFlags
+	security security        // of serve
 	cluster  cluster.Options // of --log, if it is given
 	mistakes []string        // of the command line, all of them
 }
@@ -178,7 +179,7 @@ func (a *app) root() *cobra.Command {
 
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.ingestCommand(), a.runCommand(), a.queryCommand(), a.reprocessCommand(), a.describeCommand(),
-		a.serveCommand(), a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.benchCommand(), a.versionCommand(),
+		a.serveCommand(), a.topicCommand(), a.userCommand(), a.aclCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.benchCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(c)
 	}

@@ -11,18 +11,27 @@ import (
 const defaultKafka = "127.0.0.1:9092"
 
 func (a *app) serveCommand() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "serve", Short: "Serve the data directory to Kafka clients and over HTTP, without a job",
 		Long: `Hold the data directory and serve it to Kafka clients (--kafka) and over HTTP
 (--http) until interrupted. Other commands on the same directory talk to this
-process.`,
+process.
+
+Without --auth clients are not asked who they are: only this machine can reach
+the server, and what has no ACL is open to all. With it they are users (grete
+user) or have certificates, and may do what ACLs (grete acl) allow; so it is
+over HTTP, too.`,
+		Example: `  grete user add alice
+  grete acl add --allow User:alice --operation read --operation write --topic prefix:orders.
+  grete serve --auth scram --kafka 0.0.0.0:9092 --tls-cert server.pem --tls-key server.key`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args)
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
+			a.security.check(a)
 			if a.common.kafka == "" {
 				a.common.kafka = defaultKafka
+			}
+			if err := a.checkUsage(); err != nil {
+				return err
 			}
 			d, err := a.ownData(cmd.Context(), "one process at a time can serve it")
 			if err != nil {
@@ -32,11 +41,17 @@ process.`,
 			if err := d.serve("serve"); err != nil {
 				return err
 			}
-			a.notef("Serving %s at kafka://%s and http://%s. Stop with Ctrl-C.", d.path, d.kafka.Addr(), d.server.Addr())
+			scheme := "http"
+			if a.security.tls != nil {
+				scheme = "https"
+			}
+			a.notef("Serving %s at kafka://%s and %s://%s. Stop with Ctrl-C.", d.path, d.kafka.Addr(), scheme, d.server.Addr())
 			<-cmd.Context().Done()
 			return nil
 		},
 	}
+	a.securityFlags(c.Flags())
+	return c
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -36,10 +38,17 @@ type Options struct {
 	Addr string
 	// Fallback, if set, is tried when Addr is taken.
 	Fallback string
-	// Insecure allows an address that other machines can reach. There is no
-	// authentication of queries.
+	// Insecure allows an address that other machines can reach without
+	// authentication, or passwords without TLS.
 	Insecure bool
-	// Log is served to other processes of this machine that know Token, and
+	// TLS, if set, encrypts what comes to Addr. Commands of this machine have a
+	// loopback address of their own then, see Local.
+	TLS *tls.Config
+	// Authorize, if set, is asked about each request that does not bear Token: 0
+	// lets it pass, else it is the status that it is refused with. It may wait.
+	// Only /healthz and /readyz are for everybody.
+	Authorize func(*http.Request) (status int)
+	// Log is served to processes of this machine that know Token, and
 	// asked where a query waits for a position. Nil: not served.
 	Log   log.Log
 	Token string
@@ -55,6 +64,7 @@ type Server struct {
 	opts     Options
 	logger   hclog.Logger
 	listener net.Listener
+	local    net.Listener // of commands of this machine, if listener speaks TLS; or nil
 	http     *http.Server
 	mux      *http.ServeMux
 	cancel   context.CancelFunc // ends watches and long polls
@@ -72,7 +82,7 @@ func Listen(opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
 	}
-	if err := checkAddr(opts.Addr, opts.Insecure); err != nil {
+	if err := checkAddr(&opts); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", opts.Addr)
@@ -82,39 +92,59 @@ func Listen(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve HTTP at %s: %w", opts.Addr, err)
 	}
+	listeners := []net.Listener{l}
+	var local net.Listener
+	if opts.TLS != nil {
+		if local, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			_ = l.Close()
+			return nil, fmt.Errorf("serve HTTP to commands of this machine: %w", err)
+		}
+		listeners = []net.Listener{tls.NewListener(l, opts.TLS), local}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		opts: opts, logger: opts.Logger.Named("http"), listener: l, mux: http.NewServeMux(),
+		opts: opts, logger: opts.Logger.Named("http"), listener: l, local: local, mux: http.NewServeMux(),
 		cancel: cancel, served: make(chan struct{}), jobs: map[string]engine.Source{},
 	}
 	s.routes()
 	s.http = &http.Server{
-		Handler:           s.guard(s.mux),
+		Handler:           s.guard(s.authorize(s.mux)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() {
+			if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				s.logger.Error("HTTP server ended", "err", err)
+			}
+		})
+	}
 	go func() {
-		defer close(s.served)
-		if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.logger.Error("HTTP server ended", "err", err)
-		}
+		serving.Wait()
+		close(s.served)
 	}()
 	return s, nil
 }
 
-// checkAddr refuses addresses that other machines can reach.
-func checkAddr(addr string, insecure bool) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("HTTP address %q: want HOST:PORT, such as 127.0.0.1:8080: %w", addr, err)
-	}
-	if insecure || isLoopback(host) {
+// checkAddr refuses addresses that other machines can reach, unless they are
+// guarded.
+func checkAddr(o *Options) error {
+	host, _, err := net.SplitHostPort(o.Addr)
+	switch {
+	case err != nil:
+		return fmt.Errorf("HTTP address %q: want HOST:PORT, such as 127.0.0.1:8080: %w", o.Addr, err)
+	case o.Insecure || isLoopback(host):
 		return nil
+	case o.Authorize == nil:
+		return fmt.Errorf("HTTP address %q can be reached from other machines and queries are not authenticated: use 127.0.0.1, or --auth, or --insecure if the network is trusted", o.Addr)
+	case o.TLS == nil:
+		return fmt.Errorf("HTTP address %q can be reached from other machines and passwords would be sent without TLS: use 127.0.0.1, or --tls-cert, or --insecure if the network is trusted", o.Addr)
 	}
-	return fmt.Errorf("HTTP address %q can be reached from other machines and queries are not authenticated: use 127.0.0.1, or --insecure if the network is trusted", addr)
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -130,6 +160,9 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // Local is Addr as this machine reaches it.
 func (s *Server) Local() string {
+	if s.local != nil {
+		return s.local.Addr().String()
+	}
 	host, port, err := net.SplitHostPort(s.Addr())
 	if err == nil && net.ParseIP(host).IsUnspecified() {
 		return net.JoinHostPort("127.0.0.1", port)
@@ -196,8 +229,8 @@ func (s *Server) source(job string) (engine.Source, error) {
 // guard refuses requests that a web page made a browser send: to a loopback
 // address under a foreign name (DNS rebinding), or from a foreign origin.
 func (s *Server) guard(next http.Handler) http.Handler {
-	if s.opts.Insecure {
-		return next
+	if s.opts.Insecure || s.opts.Authorize != nil {
+		return next // a browser has no credentials for a foreign name
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
@@ -211,6 +244,33 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// authorize refuses requests of those who may not send them. The log that is
+// served to other processes asks for Token by itself.
+func (s *Server) authorize(next http.Handler) http.Handler {
+	if s.opts.Authorize == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		open := r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || strings.HasPrefix(r.URL.Path, remote.Prefix)
+		if !open && !s.hasToken(r) {
+			if status := s.opts.Authorize(r); status != 0 {
+				if status == http.StatusUnauthorized {
+					w.Header().Set("WWW-Authenticate", `Basic realm="grete", charset="UTF-8"`)
+				}
+				writeJSON(w, status, map[string]string{"error": strings.ToLower(http.StatusText(status))})
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hasToken tells whether a request comes from a command of this machine.
+func (s *Server) hasToken(r *http.Request) bool {
+	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && s.opts.Token != "" && subtle.ConstantTimeCompare([]byte(got), []byte(s.opts.Token)) == 1
 }
 
 func (s *Server) routes() {

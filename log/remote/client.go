@@ -135,7 +135,7 @@ func (c *client) topicCall(ctx context.Context, method, path string, body any) (
 }
 
 func (c *client) CreateTopic(ctx context.Context, spec log.TopicSpec) (log.Topic, error) {
-	return c.topicCall(ctx, http.MethodPost, "topics", wireSpec{Name: spec.Name, Partitions: spec.Partitions, Configs: spec.Configs})
+	return c.topicCall(ctx, http.MethodPost, "topics", wireSpec{Name: spec.Name, Partitions: spec.Partitions, Configs: spec.Configs, Internal: spec.Internal})
 }
 
 func (c *client) Topic(ctx context.Context, name string) (log.Topic, error) {

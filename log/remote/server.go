@@ -165,7 +165,7 @@ func (s *server) createTopic(_ http.ResponseWriter, r *http.Request) (any, error
 		return nil, err
 	}
 	return topicAnswer(s.log.CreateTopic(r.Context(), log.TopicSpec{
-		Name: spec.Name, Partitions: spec.Partitions, Configs: spec.Configs,
+		Name: spec.Name, Partitions: spec.Partitions, Configs: spec.Configs, Internal: spec.Internal,
 	}))
 }
 

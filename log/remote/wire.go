@@ -56,6 +56,7 @@ type wireSpec struct {
 	Name       string            `json:"name"`
 	Partitions int               `json:"partitions,omitempty"`
 	Configs    map[string]string `json:"configs,omitempty"`
+	Internal   bool              `json:"internal,omitempty"`
 }
 
 // wirePartition is a log.TopicPartition.
