@@ -1,6 +1,6 @@
 # `make` prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz bench lint torture soak
+.PHONY: help build demo test race fuzz bench bench-kafka lint torture soak
 
 GO        ?= go
 FUZZTIME  ?= 60s
@@ -28,6 +28,9 @@ fuzz: ## run the fuzz targets: FUZZTIME (default 60s) each for decoders of store
 
 bench: build ## measure: records/s, CPU-ns and allocations per record, latency
 	./grete bench all
+
+bench-kafka: ## measure grete serve beside Apache Kafka (from Maven Central): throughput, latency, CPU and memory of both
+	bash log/kafka/bench/run
 
 lint: ## vet, gofmt and staticcheck
 	$(GO) vet ./...

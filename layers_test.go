@@ -17,13 +17,14 @@ const module = "github.com/gretestream/grete"
 // package that is not listed here has no place yet. Test files may import
 // everything below testOnly as well.
 var layers = map[string][]string{
-	"log":          {},
-	"log/logtest":  {"log"},
-	"log/jsonscan": {},
-	"log/connect":  {"log", "log/jsonscan"},
-	"log/remote":   {"log"},
-	"log/kafka":    {"log"},
-	"log/cluster":  {"log"},
+	"log":             {},
+	"log/logtest":     {"log"},
+	"log/jsonscan":    {},
+	"log/connect":     {"log", "log/jsonscan"},
+	"log/remote":      {"log"},
+	"log/kafka":       {"log"},
+	"log/cluster":     {"log"},
+	"log/kafka/bench": {},
 
 	"state/codec": {"log/jsonscan"},
 	"state":       {"log", "state/codec"},
@@ -60,7 +61,7 @@ var only = map[string]struct {
 	"github.com/apache/arrow/go/v15":       {[]string{"engine/query"}, "Arrow is the form of answers, not of records in flight: 95 against 58 ns each"},
 	"github.com/cockroachdb/pebble":        {[]string{"state", "engine", "engine/bench"}, "go through state.DB"},
 	"github.com/cockroachdb/pebble/vfs":    {[]string{"log", "log/logtest", "state", "engine", "engine/cli"}, "go through log.FS"},
-	"github.com/twmb/franz-go/pkg/kgo":     {[]string{"log/cluster"}, "go through log.Log: a Kafka cluster is one of its kinds"},
+	"github.com/twmb/franz-go/pkg/kgo":     {[]string{"log/cluster", "log/kafka/bench"}, "go through log.Log: a Kafka cluster is one of its kinds"},
 	"github.com/spf13/cobra":               {[]string{"engine/cli"}, "only the command line knows about the command line"},
 	"github.com/prometheus/client_golang/": {[]string{"engine", "engine/query", "engine/cli"}, "count in the go-metrics registry of Options; the engine exports it"},
 }

@@ -1,0 +1,119 @@
+// Bench measures `grete serve` beside Apache Kafka: the same client, the same
+// settings, run after run in turn, medians.
+//
+//	go run ./log/kafka/bench -grete ./grete -jars DIR
+//
+// Each run has a topic of its own. Four servers run all the time: both kinds, with
+// a sync before each acknowledgement and without. Beside what the client sees it
+// takes the processor time of the server (utime and stime of /proc/PID/stat) and
+// its memory (VmRSS after the run).
+//
+// Two kinds of load: "client" is franz-go with the defaults of Kafka's own Java
+// client where they matter (batches of 16 KiB, 5 ms of linger, no compression);
+// "frames" sends batches that were encoded once, and reads answers without
+// looking at records: what it costs is mostly the server's.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+)
+
+type plan struct {
+	rounds  int
+	seconds float64
+	only    string
+}
+
+func main() {
+	var (
+		p     plan
+		grete = flag.String("grete", "./grete", "the binary to measure")
+		jars  = flag.String("jars", "", "directory with Kafka's jars; none: Grete alone")
+		dir   = flag.String("dir", "", "where the servers keep their data; default: a temporary directory")
+		addr  = flag.String("profile", "", "load one server that runs already, at HOST:PORT, and print what the client sees")
+	)
+	flag.IntVar(&p.rounds, "rounds", 3, "how often everything is run")
+	flag.Float64Var(&p.seconds, "seconds", 5, "how long a run takes, about")
+	flag.StringVar(&p.only, "only", "", "run what has this in its name only")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if *addr != "" {
+		err = p.profile(ctx, *addr)
+	} else {
+		err = p.run(ctx, *grete, *jars, *dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts the servers and measures them in turn.
+func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "bench-kafka"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	}
+	servers, err := startAll(ctx, grete, jars, dir)
+	defer func() {
+		for _, s := range servers {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	results := map[string]map[string][]result{} // by workload and server
+	for round := range p.rounds + 1 {
+		for _, w := range workloads {
+			if !strings.Contains(w.name, p.only) {
+				continue
+			}
+			for _, s := range servers {
+				seconds := p.seconds
+				if round == 0 { // warms up, and is not counted
+					seconds = min(2, p.seconds)
+				}
+				r, err := measure(ctx, s, w, time.Duration(seconds*float64(time.Second)))
+				if err != nil {
+					return fmt.Errorf("%s on %s: %w", w.name, s.name, err)
+				}
+				fmt.Fprintf(os.Stderr, "round %d  %-22s %-14s %s\n", round, w.name, s.name, r)
+				if round == 0 {
+					continue
+				}
+				if results[w.name] == nil {
+					results[w.name] = map[string][]result{}
+				}
+				results[w.name][s.name] = append(results[w.name][s.name], r)
+			}
+		}
+	}
+	printTable(os.Stdout, servers, results)
+	return nil
+}
+
+// profile loads one server.
+func (p *plan) profile(ctx context.Context, addr string) error {
+	for _, w := range workloads {
+		if strings.Contains(w.name, p.only) {
+			r, err := measure(ctx, &server{name: addr, addr: addr}, w, time.Duration(p.seconds*float64(time.Second)))
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.name, err)
+			}
+			fmt.Printf("%-22s %s\n", w.name, r)
+		}
+	}
+	return nil
+}

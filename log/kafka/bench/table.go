@@ -1,0 +1,72 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// result is what one run came to.
+type result struct {
+	records  int64
+	elapsed  time.Duration
+	cpu      time.Duration // of the server
+	rss      int64         // of the server, in bytes
+	p50, p99 time.Duration // end to end, if that was measured
+}
+
+func (r result) perSecond() float64 { return float64(r.records) / r.elapsed.Seconds() }
+
+// cpuPerRecord is in nanoseconds.
+func (r result) cpuPerRecord() float64 { return float64(r.cpu.Nanoseconds()) / float64(r.records) }
+
+func (r result) String() string {
+	text := fmt.Sprintf("%9.0f records/s  %6.0f CPU-ns/record  %5d MiB", r.perSecond(), r.cpuPerRecord(), r.rss>>20)
+	if r.p99 > 0 {
+		text += fmt.Sprintf("  p50 %v  p99 %v", r.p50.Round(10*time.Microsecond), r.p99.Round(10*time.Microsecond))
+	}
+	return text
+}
+
+// median is the median of each number by itself.
+func median(rs []result) result {
+	if len(rs) == 0 {
+		return result{}
+	}
+	m := rs[0]
+	pick(rs, func(r result) float64 { return r.perSecond() }, func(r result) { m.records, m.elapsed = r.records, r.elapsed })
+	cpu := 0.0
+	pick(rs, result.cpuPerRecord, func(r result) { cpu = r.cpuPerRecord() })
+	m.cpu = time.Duration(cpu * float64(m.records))
+	pick(rs, func(r result) float64 { return float64(r.rss) }, func(r result) { m.rss = r.rss })
+	pick(rs, func(r result) float64 { return float64(r.p50) }, func(r result) { m.p50 = r.p50 })
+	pick(rs, func(r result) float64 { return float64(r.p99) }, func(r result) { m.p99 = r.p99 })
+	return m
+}
+
+func pick(rs []result, by func(result) float64, take func(result)) {
+	sorted := slices.Clone(rs)
+	slices.SortFunc(sorted, func(a, b result) int { return cmp.Compare(by(a), by(b)) })
+	take(sorted[len(sorted)/2])
+}
+
+// printTable prints the medians.
+func printTable(w io.Writer, servers []*server, results map[string]map[string][]result) {
+	fmt.Fprintf(w, "| load | server | records/s | server CPU-ns/record | RSS | p50 | p99 |\n|---|---|---:|---:|---:|---:|---:|\n")
+	for _, load := range workloads {
+		for _, s := range servers {
+			rs := results[load.name][s.name]
+			if len(rs) == 0 {
+				continue
+			}
+			m := median(rs)
+			p50, p99 := "", ""
+			if m.p99 > 0 {
+				p50, p99 = fmt.Sprintf("%.2f ms", float64(m.p50)/1e6), fmt.Sprintf("%.2f ms", float64(m.p99)/1e6)
+			}
+			fmt.Fprintf(w, "| %s | %s | %.0f | %.0f | %d MiB | %s | %s |\n", load.name, s.name, m.perSecond(), m.cpuPerRecord(), m.rss>>20, p50, p99)
+		}
+	}
+}
