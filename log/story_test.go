@@ -24,6 +24,14 @@ import (
 //	files                       names and sizes below the data directory
 //	flip FILE at=POS            cut FILE to=SIZE | by=N    remove FILE
 //	verify                      what fsck says
+//
+// and, of producers and transactions (txnstory_test.go):
+//
+//	produce T-P pid=I seq=S [epoch=E] [n=N] [txn]   one batch of a client
+//	end pid=I commit|abort T-P ... [epoch=E]        one Commit with markers
+//	txn-offsets pid=I group=G T-P@O ...             offsets in a transaction
+//	bounds T-P                  with the last stable offset and what was aborted
+//	producers T-P               pending G
 type story struct {
 	t    *testing.T
 	fs   memFS
@@ -186,7 +194,7 @@ func (s *story) do(d *datadriven.TestData, b *strings.Builder) error {
 		}
 		return err
 	default:
-		return fmt.Errorf("unknown command %s", d.Cmd)
+		return s.doTxn(d, b)
 	}
 	return nil
 }

@@ -71,6 +71,7 @@ type verifier struct {
 	report   Report
 	progress func(done, total int64)
 	total    int64
+	seen     *seenProducers // of the partition that is looked at
 	d        decoder
 	recs     []Record
 }
@@ -193,6 +194,9 @@ func (v *verifier) partition(p *partition, w *walked) error {
 	if err != nil {
 		return err
 	}
+	if v.seen = newSeenProducers(&metaPartition{}); w != nil {
+		v.seen = newSeenProducers(&w.meta)
+	}
 	for i, base := range bases {
 		s := newSegment(v.l.fs, p.dir, base, p.topic.config().indexBytes)
 		size, err := fileSize(v.l.fs, s.logName())
@@ -208,7 +212,10 @@ func (v *verifier) partition(p *partition, w *walked) error {
 			return err
 		}
 	}
-	return nil
+	if w == nil {
+		return nil
+	}
+	return v.producers(p, w, v.seen)
 }
 
 // segment checks every batch of one segment, and that its index points at them.
@@ -236,6 +243,9 @@ func (v *verifier) segment(s *segment, next Offset, w *walked) error {
 		}
 		if err == nil {
 			err = v.batch(&info, b, want, next)
+		}
+		if err == nil {
+			err = v.seen.note(&info, b)
 		}
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
