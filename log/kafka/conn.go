@@ -186,7 +186,7 @@ func (c *conn) readRequest() (*request, error) {
 	c.s.m.bytesIn.Inc(int64(n) + 4)
 	r, err := c.parse(frame)
 	if err != nil {
-		c.s.queued.Release(int64(n))
+		c.s.queued.of(n).Release(int64(n))
 		return nil, err
 	}
 	return r, nil

@@ -1,10 +1,13 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -14,7 +17,44 @@ const (
 	// frameSpeed is how fast a frame has to come at least, in bytes a second,
 	// after the time that Options.MaxWrite gives it anyway.
 	frameSpeed = 1 << 20
+
+	smallFrame = 64 << 10 // bytes; more than a heartbeat, a commit or a fetch takes
+	smallShare = 4        // the part of MaxQueuedBytes that is for small frames alone: one in so many
 )
+
+// frameBudget bounds the bytes of all frames that have been read and not
+// answered. Small frames have a share of their own, so that heartbeats pass by
+// those who fill the rest.
+type frameBudget struct {
+	small, large *semaphore.Weighted
+}
+
+func newFrameBudget(bytes int64) frameBudget {
+	return frameBudget{semaphore.NewWeighted(bytes / smallShare), semaphore.NewWeighted(bytes - bytes/smallShare)}
+}
+
+// of is the share that a frame of n bytes belongs to.
+func (b *frameBudget) of(n int) *semaphore.Weighted {
+	if n <= smallFrame {
+		return b.small
+	}
+	return b.large
+}
+
+// acquire waits for room, for a while: those who wait hold room, too, and one of
+// them has to give way.
+func (c *conn) acquire(budget *semaphore.Weighted, n int64) error {
+	if budget.TryAcquire(n) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.s.opts.MaxWrite)
+	defer cancel()
+	err := budget.Acquire(ctx, n)
+	if err != nil && c.ctx.Err() == nil {
+		return refusef("queue-full", "no room for %d bytes of a frame within %v: %w", n, c.s.opts.MaxWrite, err)
+	}
+	return err
+}
 
 // readFrame reads the n bytes of a frame. They count as queued from then on,
 // until the request is released. Who sends slowly is cut off, since others may
@@ -30,17 +70,18 @@ func (c *conn) readFrame(n int) ([]byte, error) {
 		}
 	}
 	var frame []byte
+	budget := c.s.queued.of(n)
 	for len(frame) < n {
 		// Twice as much each time: each byte is copied once or twice.
 		next := min(n, max(2*len(frame), frameStep))
-		if err := c.s.queued.Acquire(c.ctx, int64(next-len(frame))); err != nil {
-			c.s.queued.Release(int64(len(frame)))
+		if err := c.acquire(budget, int64(next-len(frame))); err != nil {
+			budget.Release(int64(len(frame)))
 			return nil, err
 		}
 		grown := make([]byte, next)
 		copy(grown, frame)
 		if _, err := io.ReadFull(c.in, grown[len(frame):]); err != nil {
-			c.s.queued.Release(int64(next))
+			budget.Release(int64(next))
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.s.isStopping() {
 				return nil, refusef("slow-writer", "frame of %d bytes did not come in time: %w", n, err)
 			}
@@ -54,6 +95,6 @@ func (c *conn) readFrame(n int) ([]byte, error) {
 // release gives back what a request that is done with has taken of the shared
 // memory.
 func (r *request) release() {
-	r.conn.s.queued.Release(int64(len(r.frame)))
+	r.conn.s.queued.of(len(r.frame)).Release(int64(len(r.frame)))
 	r.conn.s.decoded.Release(r.decoded)
 }

@@ -168,7 +168,7 @@ func (o *Options) Validate() error {
 	want(o.NodeID >= 0, "NodeID is %d, want 0 or more", o.NodeID)
 	want(o.DefaultPartitions > 0, "DefaultPartitions is %d, want 1 or more", o.DefaultPartitions)
 	want(o.MaxRequestBytes >= 1<<10, "MaxRequestBytes is %d, want 1024 or more", o.MaxRequestBytes)
-	want(o.MaxQueuedBytes >= int64(o.MaxRequestBytes), "MaxQueuedBytes is %d, want at least MaxRequestBytes, which is %d", o.MaxQueuedBytes, o.MaxRequestBytes)
+	want(o.MaxQueuedBytes >= 2*int64(o.MaxRequestBytes), "MaxQueuedBytes is %d, want at least twice MaxRequestBytes, which is %d", o.MaxQueuedBytes, o.MaxRequestBytes)
 	want(o.MaxInFlight > 0, "MaxInFlight is %d, want 1 or more", o.MaxInFlight)
 	want(o.MaxConnections > 0, "MaxConnections is %d, want 1 or more", o.MaxConnections)
 	want(o.MaxIdle > 0, "MaxIdle is %v, want more than 0", o.MaxIdle)

@@ -28,7 +28,7 @@ type Server struct {
 	hashing  *semaphore.Weighted // passwords at a time
 
 	listeners []net.Listener
-	queued    *semaphore.Weighted // bytes of requests, of Options.MaxQueuedBytes
+	queued    frameBudget         // bytes of requests, of Options.MaxQueuedBytes
 	decoded   *semaphore.Weighted // bytes of what they decode to, as many
 
 	ctx    context.Context // of all requests; ends with the server
@@ -87,7 +87,7 @@ func Listen(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, logger: opts.Logger.Named("kafka"), apis: newAPIs(),
-		queued: semaphore.NewWeighted(opts.MaxQueuedBytes), decoded: semaphore.NewWeighted(max(opts.MaxQueuedBytes, maxDecoded)), conns: map[*conn]struct{}{},
+		queued: newFrameBudget(opts.MaxQueuedBytes), decoded: semaphore.NewWeighted(max(opts.MaxQueuedBytes, maxDecoded)), conns: map[*conn]struct{}{},
 		stopping: make(chan struct{}), perIP: map[string]int{},
 		hashing: semaphore.NewWeighted(maxHashing),
 	}
