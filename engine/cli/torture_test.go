@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,10 +15,10 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 // TestTorture kills ingest and job with SIGKILL at random moments, round after
@@ -25,26 +26,61 @@ import (
 // count: nothing lost, nothing counted twice, in state and in the output topic.
 //
 // GRETE_TORTURE_ROUNDS sets the number of rounds; `make torture` runs 50.
-func TestTorture(t *testing.T) { tortureRounds(t, 5) }
+func TestTorture(t *testing.T) { tortureRounds(t, 5, nil) }
 
-// TestTortureCluster is TestTorture on a log that a Kafka cluster keeps: one in
-// this process, or that of GRETE_TEST_CLUSTER, which must be new.
+// TestTortureCluster is TestTorture on a log that is reached by Kafka's protocol:
+// that of a server, which is killed as well, or of the cluster at
+// GRETE_TEST_CLUSTER, which must be new. Two containers share the tasks.
 func TestTortureCluster(t *testing.T) {
-	url := os.Getenv("GRETE_TEST_CLUSTER")
-	if url == "" {
-		c, err := kfake.NewCluster(kfake.NumBrokers(2))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		url = "kafka://" + strings.Join(c.ListenAddrs(), ",")
+	if url := os.Getenv("GRETE_TEST_CLUSTER"); url != "" {
+		tortureRounds(t, 3, nil, "--log", url)
+		return
 	}
-	tortureRounds(t, 3, "--log", url)
+	s := &server{t: t, grete: buildGrete(t), dir: filepath.Join(t.TempDir(), "server"), addr: freeAddr(t)}
+	s.start()
+	defer s.kill()
+	tortureRounds(t, 3, s, "--log", "kafka://"+s.addr)
 }
 
-// tortureRounds makes so many rounds unless told otherwise. Every command gets
-// the arguments in addition.
-func tortureRounds(t *testing.T, rounds int, args ...string) {
+// server is a grete serve that is killed and started again.
+type server struct {
+	t     *testing.T
+	grete string
+	dir   string
+	addr  string
+	cmd   *exec.Cmd
+	out   bytes.Buffer
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *server) start() {
+	s.cmd = exec.Command(s.grete, "serve", "--data", s.dir, "--kafka", s.addr, "--http", "127.0.0.1:0")
+	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
+	if err := s.cmd.Start(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	if strings.Contains(s.out.String(), "panic:") {
+		s.t.Errorf("server: %s", s.out.String())
+	}
+}
+
+// tortureRounds makes so many rounds unless told otherwise, and kills the server
+// in each, if there is one. Every command gets the arguments in addition.
+func tortureRounds(t *testing.T, rounds int, s *server, args ...string) {
 	if s := os.Getenv("GRETE_TORTURE_ROUNDS"); s != "" {
 		rounds, _ = strconv.Atoi(s)
 	}
@@ -58,7 +94,7 @@ func tortureRounds(t *testing.T, rounds int, args ...string) {
 	t.Logf("GRETE_TORTURE_SEED=%d", seed)
 	tt := &torture{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), grete: buildGrete(t),
-		dir: filepath.Join(t.TempDir(), "data"), logs: t.TempDir(), counts: map[pageMinute]int64{}, args: args,
+		dir: filepath.Join(t.TempDir(), "data"), logs: t.TempDir(), counts: map[pageMinute]int64{}, args: args, server: s,
 	}
 	for round := 1; round <= rounds; round++ {
 		file := tt.writeAccessLog(round)
@@ -69,7 +105,7 @@ func tortureRounds(t *testing.T, rounds int, args ...string) {
 	tt.checkStore()
 	tt.checkFinals()
 	if !t.Failed() {
-		t.Logf("torture: %d rounds, %d kills, %d windows of pages: nothing lost, nothing twice", rounds, tt.kills, len(tt.counts))
+		t.Logf("torture: %d rounds, %d kills, %d windows of pages: nothing lost, nothing twice", rounds, tt.kills.Load(), len(tt.counts))
 	}
 }
 
@@ -85,8 +121,9 @@ type torture struct {
 	dir    string // the data directory of all rounds
 	logs   string
 	counts map[pageMinute]int64 // the reference
-	kills  int
+	kills  atomic.Int64
 	args   []string // of every command
+	server *server  // nil: none
 }
 
 // buildGrete builds the root binary once per test.
@@ -122,17 +159,32 @@ func (tt *torture) writeAccessLog(round int) string {
 
 // round brings one file into the log and lets the job run over it, with kills.
 // It returns how many processes it killed.
-func (tt *torture) round(round int, file string) int {
-	before := tt.kills
+func (tt *torture) round(round int, file string) int64 {
+	before := tt.kills.Load()
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		if tt.server != nil {
+			<-time.After(serverMoment)
+			tt.server.kill()
+			tt.server.start()
+			tt.kills.Add(1)
+		}
+	}()
 	for !tt.ingested(file) {
 	}
+	<-killed
 	// A job that reads while nothing else runs, killed at a random moment.
 	tt.kill("run", "pageviews", "--until-end")
 	if round%3 == 0 {
 		tt.mustRun("run", "pageviews", "--until-end")
 	}
-	return tt.kills - before
+	return tt.kills.Load() - before
 }
+
+// serverMoment is when in a round the server is killed: amid the first ingest or
+// the job beside it.
+const serverMoment = 400 * time.Millisecond
 
 // ingested starts an ingest, kills it perhaps, and tells whether the file is in
 // the log whole.
@@ -147,14 +199,17 @@ func (tt *torture) ingested(file string) bool {
 }
 
 func (tt *torture) ingestWhileRunning(args []string) bool {
-	done := make(chan struct{})
-	moment := tt.moment() + 300*time.Millisecond
-	go func() {
-		defer close(done)
-		tt.start(moment, "run", "pageviews")
-	}()
+	var running sync.WaitGroup
+	containers := []string{tt.dir}
+	if len(tt.args) > 0 {
+		containers = append(containers, tt.dir+"-2") // one that shares the tasks
+	}
+	for _, dir := range containers {
+		moment := tt.moment() + 300*time.Millisecond
+		running.Go(func() { tt.startIn(dir, moment, "run", "pageviews") })
+	}
 	out, err := tt.start(0, args...)
-	<-done
+	running.Wait()
 	return err == nil || strings.Contains(out, "--again")
 }
 
@@ -169,9 +224,14 @@ func (tt *torture) kill(args ...string) { tt.start(tt.moment(), args...) }
 
 // start runs the binary and kills it after d, if d is not 0.
 func (tt *torture) start(d time.Duration, args ...string) (string, error) {
+	return tt.startIn(tt.dir, d, args...)
+}
+
+// startIn is start on another data directory.
+func (tt *torture) startIn(dir string, d time.Duration, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tt.grete, slices.Concat(args, []string{"--data", tt.dir}, tt.args)...)
+	cmd := exec.CommandContext(ctx, tt.grete, slices.Concat(args, []string{"--data", dir, "--http", "127.0.0.1:0"}, tt.args)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -183,7 +243,7 @@ func (tt *torture) start(d time.Duration, args ...string) (string, error) {
 	}
 	err := cmd.Wait()
 	if err != nil && strings.Contains(err.Error(), "killed") {
-		tt.kills++
+		tt.kills.Add(1)
 	}
 	for _, bad := range []string{"panic:", "goroutine ", "corrupt"} {
 		if strings.Contains(out.String(), bad) {
