@@ -70,6 +70,18 @@ type Log interface {
 	io.Closer
 }
 
+// PartitionAdder is a Log whose topics can get more partitions.
+type PartitionAdder interface {
+	// AddPartitions raises the number of partitions of a topic to n.
+	AddPartitions(ctx context.Context, name string, n int) (Topic, error)
+}
+
+// Exporter is a Log whose topics can be copied into Kafka's files.
+type Exporter interface {
+	// Export copies a topic into a directory of the machine that the log is on.
+	Export(ctx context.Context, topic, dir string) error
+}
+
 // Commit is one atomic step of a producer.
 type Commit struct {
 	// Producer and Epoch fence the step; an empty Producer is not fenced.

@@ -235,3 +235,33 @@ func TestHTTPAccess(t *testing.T) {
 	f("the log, without token", get("/internal/log/v1/topics", "alice alice-pw"), http.StatusUnauthorized)
 	must(t, "", "topic", "list", "--data", dir) // by token
 }
+
+// Partitions are added and topics exported, whoever holds the directory.
+func TestTopicGrowAndExport(t *testing.T) {
+	dir := t.TempDir()
+	must(t, "", "topic", "create", "t", "--partitions", "2", "--data", dir)
+	must(t, "a\nb\nc\n", "produce", "t", "--data", dir)
+	exports := t.TempDir()
+	check := func(parts int) {
+		t.Helper()
+		to := filepath.Join(exports, "export"+string(rune('0'+parts)))
+		must(t, "", "topic", "alter", "t", "--partitions", string(rune('0'+parts)), "--data", dir)
+		must(t, "", "topic", "export", "t", "--to", to, "--data", dir)
+		files, err := filepath.Glob(filepath.Join(to, "t-*", "partition.metadata"))
+		if err != nil || len(files) != parts {
+			t.Errorf("%d partitions exported, want %d", len(files), parts)
+		}
+		if logs, _ := filepath.Glob(filepath.Join(to, "t-*", "*.log")); len(logs) == 0 {
+			t.Error("no segments")
+		}
+	}
+	check(3)
+	hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	check(4)
+	if code, _, errs := grete(t, "", "topic", "alter", "t", "--partitions", "4", "--data", dir); code != exitFailure {
+		t.Errorf("no more partitions: code %d: %s", code, errs)
+	}
+	if code, _, _ := grete(t, "", "topic", "export", "t", "--data", dir); code != exitUsage {
+		t.Errorf("nowhere: code %d", code)
+	}
+}

@@ -279,7 +279,7 @@ func ensureTopic(ctx context.Context, l log.Log, name string, partitions int) (l
 		return t, err
 	}
 	if partitions > 0 && t.Partitions != partitions {
-		return t, fmt.Errorf("topic %q has %d partitions, want %d (--partitions): leave --partitions out, or use another topic; the count of a topic cannot change", name, t.Partitions, partitions)
+		return t, fmt.Errorf("topic %q has %d partitions, want %d (--partitions): leave --partitions out, or use another topic", name, t.Partitions, partitions)
 	}
 	return t, nil
 }

@@ -16,7 +16,7 @@ import (
 
 func (a *app) topicCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "topic", Short: "Create, list, describe, alter and delete topics",
+		Use: "topic", Short: "Create, list, describe, alter, delete and export topics",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				a.mistake("unknown command %q: want one of %s%s", args[0], commandNames(cmd), suggestion(cmd, args[0]))
@@ -26,7 +26,7 @@ func (a *app) topicCommand() *cobra.Command {
 			return a.checkUsage()
 		},
 	}
-	c.AddCommand(a.topicCreate(), a.topicList(), a.topicDescribe(), a.topicAlter(), a.topicDelete())
+	c.AddCommand(a.topicCreate(), a.topicList(), a.topicDescribe(), a.topicAlter(), a.topicDelete(), a.topicExport())
 	return c
 }
 
@@ -144,11 +144,15 @@ func (a *app) topicDescribe() *cobra.Command {
 func (a *app) topicAlter() *cobra.Command {
 	var set map[string]string
 	var unset []string
+	var partitions int
 	c := &cobra.Command{
-		Use: "alter TOPIC", Short: "Change a topic's settings",
+		Use: "alter TOPIC", Short: "Change a topic's settings, or add partitions",
+		Long: `Change a topic's settings, or raise the number of its partitions. Records stay
+where they are: afterwards a key may be found in two partitions, so a job that
+reads the topic refuses to go on with it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(set)+len(unset) == 0 {
-				a.mistake("nothing to change: want --config NAME=VALUE or --unset NAME")
+			if len(set)+len(unset)+partitions == 0 {
+				a.mistake("nothing to change: want --config NAME=VALUE, --unset NAME or --partitions NUMBER")
 			}
 			configs := map[string]*string{}
 			for k, v := range set {
@@ -161,6 +165,14 @@ func (a *app) topicAlter() *cobra.Command {
 				configs[k] = nil
 			}
 			return a.withTopic(cmd, args, func(ctx context.Context, d *dataDir, name string) error {
+				if partitions > 0 {
+					if err := d.addPartitions(ctx, name, partitions); err != nil {
+						return err
+					}
+				}
+				if len(configs) == 0 {
+					return nil
+				}
 				t, err := d.AlterTopic(ctx, name, configs)
 				if err != nil {
 					return err
@@ -176,6 +188,49 @@ func (a *app) topicAlter() *cobra.Command {
 	}
 	a.pairsVar(c.Flags(), &set, "config", "a setting by Kafka's name, such as `retention.ms=86400000`; may be repeated")
 	a.listVar(c.Flags(), &unset, "unset", "`name` of a setting that goes back to its default; may be repeated")
+	a.intVar(c.Flags(), &partitions, "partitions", 1, "`number` of partitions, more than there are")
+	return c
+}
+
+func (d *dataDir) addPartitions(ctx context.Context, name string, n int) error {
+	l, ok := d.Log.(log.PartitionAdder)
+	if !ok {
+		return fmt.Errorf("add partitions to topic %q: this log cannot", name)
+	}
+	t, err := l.AddPartitions(ctx, name, n)
+	if err != nil {
+		return err
+	}
+	d.app.notef("Topic %s now has %d partitions.", t.Name, t.Partitions)
+	return nil
+}
+
+func (a *app) topicExport() *cobra.Command {
+	var to string
+	c := &cobra.Command{
+		Use: "export TOPIC", Short: "Copy a topic into Kafka's files",
+		Long: `Copy a topic into Kafka's files: for each partition a directory with segments,
+their indexes and partition.metadata, of one moment. Kafka's tools read them, and
+a Kafka broker serves them from its log directory if the topic has the same id
+there.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to == "" {
+				a.mistake("where: want --to DIRECTORY")
+			}
+			return a.withTopic(cmd, args, func(ctx context.Context, d *dataDir, name string) error {
+				l, ok := d.Log.(log.Exporter)
+				if !ok {
+					return fmt.Errorf("export topic %q: this log cannot", name)
+				}
+				if err := l.Export(ctx, name, to); err != nil {
+					return err
+				}
+				a.notef("Exported topic %s to %s.", name, to)
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "`directory` to make the partitions' directories in")
 	return c
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -152,6 +153,31 @@ func (c *client) AlterTopic(ctx context.Context, name string, configs map[string
 		return log.Topic{}, err
 	}
 	return c.topicCall(ctx, http.MethodPatch, path, configs)
+}
+
+// AddPartitions implements log.PartitionAdder.
+func (c *client) AddPartitions(ctx context.Context, name string, n int) (log.Topic, error) {
+	path, err := topicPath(name)
+	if err != nil {
+		return log.Topic{}, err
+	}
+	return c.topicCall(ctx, http.MethodPost, path+"/partitions", n)
+}
+
+// Export implements log.Exporter: the process that holds the log writes dir.
+func (c *client) Export(ctx context.Context, topic, dir string) error {
+	path, err := topicPath(topic)
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	body, err := json.Marshal(dir)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, path+"/export", nil, body, &struct{}{})
 }
 
 func (c *client) DeleteTopic(ctx context.Context, name string) error {

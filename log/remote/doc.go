@@ -18,6 +18,8 @@
 //	GET    topics/NAME                                      topic
 //	PATCH  topics/NAME           {config: value or null}    topic
 //	DELETE topics/NAME                                      {}
+//	POST   topics/NAME/partitions  number                   topic
+//	POST   topics/NAME/export      directory                {}
 //	GET    bounds?tp                                        {"start","end"}
 //	GET    offset?tp&timestamp                              {"offset","timestamp"}
 //	POST   delete-records?tp&before                         {}

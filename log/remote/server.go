@@ -44,6 +44,8 @@ func Handler(l log.Log, token string) http.Handler {
 	handle("GET topics/{name}", s.topic)
 	handle("PATCH topics/{name}", s.alterTopic)
 	handle("DELETE topics/{name}", s.deleteTopic)
+	handle("POST topics/{name}/partitions", s.addPartitions)
+	handle("POST topics/{name}/export", s.export)
 	handle("GET bounds", s.bounds)
 	handle("GET offset", s.offset)
 	handle("POST delete-records", s.deleteRecords)
@@ -179,6 +181,30 @@ func (s *server) alterTopic(_ http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	return topicAnswer(s.log.AlterTopic(r.Context(), r.PathValue("name"), configs))
+}
+
+func (s *server) addPartitions(_ http.ResponseWriter, r *http.Request) (any, error) {
+	l, ok := s.log.(log.PartitionAdder)
+	if !ok {
+		return nil, errors.New("add partitions: this log cannot")
+	}
+	var n int
+	if err := readJSON(r, &n); err != nil {
+		return nil, err
+	}
+	return topicAnswer(l.AddPartitions(r.Context(), r.PathValue("name"), n))
+}
+
+func (s *server) export(_ http.ResponseWriter, r *http.Request) (any, error) {
+	l, ok := s.log.(log.Exporter)
+	if !ok {
+		return nil, errors.New("export: this log cannot")
+	}
+	var dir string
+	if err := readJSON(r, &dir); err != nil {
+		return nil, err
+	}
+	return struct{}{}, l.Export(r.Context(), r.PathValue("name"), dir)
 }
 
 func topicAnswer(t log.Topic, err error) (any, error) {
