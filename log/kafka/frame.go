@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/bits"
 	"os"
+	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -78,7 +81,7 @@ func (c *conn) readFrame(n int) ([]byte, error) {
 			budget.Release(int64(len(frame)))
 			return nil, err
 		}
-		grown := make([]byte, next)
+		grown := makeFrame(next)
 		copy(grown, frame)
 		if _, err := io.ReadFull(c.in, grown[len(frame):]); err != nil {
 			budget.Release(int64(next))
@@ -92,9 +95,35 @@ func (c *conn) readFrame(n int) ([]byte, error) {
 	return frame, nil
 }
 
+// frames lends memory to the frames of Produce requests; release puts it back.
+// New memory for each costs as much as taking it off the socket: it is cleared,
+// and collected.
+var frames sync.Pool
+
+const (
+	pooledFrom = 4 << 10   // bytes; smaller frames have memory of their own
+	pooledUpTo = frameStep // larger ones as well
+)
+
+func makeFrame(n int) []byte {
+	if n < pooledFrom || n > pooledUpTo {
+		return make([]byte, n)
+	}
+	if b, ok := frames.Get().(*[]byte); ok && n <= cap(*b) {
+		return (*b)[:n]
+	}
+	return make([]byte, n, 1<<bits.Len(uint(n-1)))
+}
+
 // release gives back what a request that is done with has taken of the shared
 // memory.
 func (r *request) release() {
 	r.conn.s.queued.of(len(r.frame)).Release(int64(len(r.frame)))
 	r.conn.s.decoded.Release(r.decoded)
+	// What others keep of their frames, such as the subscriptions of members, is
+	// theirs; Produce keeps nothing.
+	if n := cap(r.frame); r.api != nil && r.key == kmsg.Produce && n >= pooledFrom && n <= pooledUpTo {
+		frame := r.frame[:n]
+		frames.Put(&frame)
+	}
 }

@@ -76,7 +76,7 @@ func TestClientThatNeverReads(t *testing.T) {
 // A client that announces a large request and does not send it takes no memory
 // away from others.
 func TestClientThatNeverSends(t *testing.T) {
-	s, _ := serve(t, func(o *kafka.Options) { o.MaxQueuedBytes, o.MaxRequestBytes = 100<<20, 100<<20 })
+	s, _ := serve(t, func(o *kafka.Options) { o.MaxQueuedBytes, o.MaxRequestBytes = 200<<20, 100<<20 })
 	for range 20 {
 		c := dial(t, s)
 		if _, err := c.Write(binary.BigEndian.AppendUint32(nil, 100<<20)); err != nil {
