@@ -179,7 +179,7 @@ func (a *app) root() *cobra.Command {
 
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.ingestCommand(), a.runCommand(), a.queryCommand(), a.reprocessCommand(), a.describeCommand(),
-		a.serveCommand(), a.topicCommand(), a.userCommand(), a.aclCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.benchCommand(), a.versionCommand(),
+		a.serveCommand(), a.topicCommand(), a.groupCommand(), a.userCommand(), a.aclCommand(), a.produceCommand(), a.consumeCommand(), a.fsckCommand(), a.benchCommand(), a.versionCommand(),
 	} {
 		root.AddCommand(c)
 	}

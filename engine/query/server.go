@@ -291,6 +291,9 @@ func (s *Server) routes() {
 	if s.opts.Metrics != nil {
 		registry.MustRegister(registryCollector{s.opts.Metrics})
 	}
+	if l, ok := s.opts.Log.(groupLog); ok {
+		registry.MustRegister(groupCollector{l})
+	}
 	for _, c := range s.opts.Collectors {
 		registry.MustRegister(c)
 	}

@@ -117,6 +117,8 @@ func mayPass(err error) bool {
 		return false
 	case errors.Is(err, log.ErrUnknownTopic), errors.Is(err, log.ErrUnknownPartition), errors.Is(err, log.ErrInvalidBatch):
 		return false
+	case errors.Is(err, ErrUnknownGroup), errors.Is(err, ErrGroupInUse):
+		return false
 	}
 	return true // the network's
 }

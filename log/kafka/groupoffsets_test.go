@@ -383,3 +383,57 @@ func TestOffsetsExpire(t *testing.T) {
 		t.Errorf("groups %q, want the engine's", got)
 	}
 }
+
+// RequireStable waits out a transaction that has committed offsets.
+func TestOffsetFetchStable(t *testing.T) {
+	s, l := serveAt(t, newClock(), nil)
+	c := dial(t, s)
+	topic, err := l.Topic(context.Background(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(t, "commit", commitAs(c, "", nil, -1, 1), nil)
+	p := mustInit(dial(t, s), "a")
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.Version, add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = 3, "a", p.pid, p.epoch, "g"
+	same(t, "add offsets", ask[*kmsg.AddOffsetsToTxnResponse](p.c, add).ErrorCode, nil)
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = 3, "a", p.pid, p.epoch, "g"
+	rt := kmsg.NewTxnOffsetCommitRequestTopic()
+	rt.Topic = "t"
+	rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	rp.Offset, rp.Metadata = 6, kmsg.StringPtr("in doubt")
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	commit := func() error {
+		return kerr.ErrorForCode(ask[*kmsg.TxnOffsetCommitResponse](p.c, req).Topics[0].Partitions[0].ErrorCode)
+	}
+	is(t, "txn offset commit", commit(), nil)
+
+	if o := fetchOffsets(c, 7, topic.ID, "g", true, 0)[0]; o.ErrorCode != kerr.UnstableOffsetCommit.Code || o.Offset != -1 {
+		t.Errorf("stable offset is %+v, want it unstable", o)
+	}
+	if o := fetchOffsets(c, 7, topic.ID, "g", true, 1)[1]; o.ErrorCode != 0 {
+		t.Errorf("stable offset of another partition is %+v", o)
+	}
+	if o := fetchOffsets(c, 7, topic.ID, "g", false, 0)[0]; o.ErrorCode != 0 || o.Offset != 1 {
+		t.Errorf("offset is %+v, want 1", o)
+	}
+	want(t, "end", p.end(true), "")
+	if o := fetchOffsets(c, 7, topic.ID, "g", true, 0)[0]; o.ErrorCode != 0 || o.Offset != 6 || *o.Metadata != "in doubt" {
+		t.Errorf("offset is %+v, want 6", o)
+	}
+
+	// The member that a transaction commits for has to be one (KIP-447).
+	m := newMember(t, s, "")
+	form(m)
+	p = mustInit(dial(t, s), "a")
+	add.ProducerEpoch, req.ProducerEpoch = p.epoch, p.epoch
+	same(t, "add offsets", ask[*kmsg.AddOffsetsToTxnResponse](p.c, add).ErrorCode, nil)
+	req.MemberID, req.Generation = m.id, m.generation+1
+	is(t, "commit of another generation", commit(), kerr.IllegalGeneration)
+	req.MemberID, req.Generation = "who", m.generation
+	is(t, "commit of nobody", commit(), kerr.UnknownMemberID)
+	req.MemberID = m.id
+	is(t, "commit of the member", commit(), nil)
+}

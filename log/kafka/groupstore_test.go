@@ -169,6 +169,28 @@ func TestEmptyGroupsSurvive(t *testing.T) {
 	}
 }
 
+// While an open transaction has offsets in the same topic, what comes behind it
+// is loaded all the same.
+func TestGroupBehindAnOpenTransaction(t *testing.T) {
+	m := newMachine(t)
+	p := mustInit(dial(t, m.s), "a")
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.Version, add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = 3, "a", p.pid, p.epoch, "g"
+	same(t, "add offsets", ask[*kmsg.AddOffsetsToTxnResponse](p.c, add).ErrorCode, nil)
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = 3, "a", p.pid, p.epoch, "other"
+	rt := kmsg.NewTxnOffsetCommitRequestTopic()
+	rt.Topic = "t"
+	rt.Partitions = append(rt.Partitions, kmsg.NewTxnOffsetCommitRequestTopicPartition())
+	req.Topics = append(req.Topics, rt)
+	same(t, "commit offsets", ask[*kmsg.TxnOffsetCommitResponse](p.c, req).Topics[0].Partitions[0].ErrorCode, nil)
+
+	a := newMember(t, m.s, "")
+	form(a)
+	m.restart("kill", a)
+	is(t, "heartbeat", a.heartbeat(), nil)
+}
+
 // An assignment that cannot be stored is not handed out.
 func TestAssignmentIsStoredFirst(t *testing.T) {
 	m := newMachine(t)
