@@ -64,7 +64,9 @@ func (b *Builder) Append(t Timestamp, key, value []byte, headers ...Header) {
 		return
 	}
 	if end > cap(b.buf)-shortSlack {
-		b.grow(end - i + shortSlack)
+		// As much again: append would grow by a quarter, and copy a buffer of a
+		// megabyte five times on its way there.
+		b.Grow(max(end-i, cap(b.buf)))
 	}
 	b.buf = b.buf[:end]
 	if short {
@@ -119,10 +121,12 @@ func (b *Builder) maxBatchBytes() int {
 	return DefaultBatchBytes
 }
 
-// grow makes room for n more bytes, and for as many as there are: append would
-// grow by a quarter, and copy a buffer of a megabyte five times on its way.
-func (b *Builder) grow(n int) {
-	buf := make([]byte, len(b.buf), max(2*cap(b.buf), len(b.buf)+n))
+// Grow makes room for n more bytes, for who knows how many will come.
+func (b *Builder) Grow(n int) {
+	if cap(b.buf)-len(b.buf) >= n+shortSlack {
+		return
+	}
+	buf := make([]byte, len(b.buf), len(b.buf)+n+shortSlack)
 	copy(buf, b.buf)
 	b.buf = buf
 }
@@ -135,7 +139,7 @@ func (b *Builder) begin(t Timestamp) {
 	b.baseTime = t
 	b.maxTime = math.MinInt64
 	if cap(b.buf)-b.start < BatchHeaderSize {
-		b.grow(BatchHeaderSize)
+		b.Grow(max(BatchHeaderSize, cap(b.buf)))
 	}
 	b.buf = b.buf[:b.start+BatchHeaderSize]
 	b.limit = b.start + b.maxBatchBytes()

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/vfs"
+	"golang.org/x/sys/unix"
 )
 
 // OpenDirect implements DirectFS. A file system that cannot do it gives a file
@@ -43,3 +44,6 @@ func setDirect(f vfs.File, on bool) bool {
 	_, _, errno := syscall.Syscall(syscall.SYS_FCNTL, f.Fd(), syscall.F_SETFL, uintptr(flags))
 	return errno == 0
 }
+
+// adviseHuge asks for huge pages. It is only advice.
+func adviseHuge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }

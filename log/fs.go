@@ -28,10 +28,22 @@ type DirectFS interface {
 // and a block of nearly every disk and file system.
 const DirectBlock = 4 << 10
 
+// hugePage is the size that pages of memory have beyond the usual 4 KiB.
+const hugePage = 2 << 20
+
 // alignedBytes returns an empty slice whose memory has room for n bytes and
-// begins at a multiple of DirectBlock.
+// begins at a multiple of DirectBlock. A large one is of huge pages if the system
+// has them: it looks up each page of a direct write.
 func alignedBytes(n int) []byte {
-	b := make([]byte, n+DirectBlock)
-	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % DirectBlock)
-	return b[at : at : at+n]
+	align := DirectBlock
+	if n >= hugePage {
+		align = hugePage
+	}
+	b := make([]byte, n+align)
+	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % uintptr(align))
+	b = b[at : at+n : at+n]
+	if align == hugePage {
+		adviseHuge(b)
+	}
+	return b[:0]
 }

@@ -63,6 +63,9 @@ func (o *output) put(t int64, key, value []byte, headers []log.Header) {
 	b := set[p]
 	if b == nil {
 		b = &log.Builder{MaxBatchBytes: outputBatchBytes}
+		if last := o.sets[(o.current+builderSets-1)%builderSets][p]; last != nil {
+			b.Grow(last.Size() + last.Size()/16) // about as much will come again
+		}
 		set[p] = b
 	}
 	if o.stamp != nil {
