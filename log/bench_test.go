@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"encoding/binary"
 	"sync"
 	"syscall"
 	"testing"
@@ -115,4 +116,43 @@ func BenchmarkAppendShared(b *testing.B) {
 	wg.Wait()
 	cpu.report(b.N)
 	b.ReportMetric(float64(b.N)/float64(l.m.syncs.Count()), "records/sync")
+}
+
+// What a producer id costs: its state is checked and replaced under the
+// admission lock, once for each batch.
+func BenchmarkProduce(b *testing.B) {
+	for _, kind := range []string{"plain", "idempotent", "transactional"} {
+		b.Run(kind, func(b *testing.B) {
+			l := mustOpen(b, b.TempDir(), Options{Sync: SyncPolicy{Mode: SyncNone}})
+			mustCreate(b, l, "a", 1)
+			tp := TopicPartition{"a", 0}
+			pid, attributes := int64(-1), int16(0)
+			if kind != "plain" {
+				pid = 1
+			}
+			if kind == "transactional" {
+				attributes = attrTransactional
+			}
+			const n = 10
+			batch := clientBatch(pid, 0, 0, n, attributes)
+			sequence := int32(0)
+			b.ReportAllocs()
+			cpu := startCPU(b)
+			for b.Loop() {
+				if pid >= 0 {
+					binary.BigEndian.PutUint32(batch[batchSequencePos:], uint32(sequence))
+					sealBatch(batch)
+					sequence = addSequence(sequence, n)
+				}
+				pd, err := l.Produce(tp, batch, ProduceOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := pd.Wait(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			cpu.report(b.N * n)
+		})
+	}
 }

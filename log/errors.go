@@ -27,8 +27,6 @@ var (
 	ErrInvalidRecord      = errors.New("invalid record")
 	ErrInvalidTimestamp   = errors.New("timestamp out of bounds")
 	ErrOutOfOrderSequence = errors.New("out of order sequence")
-	ErrDuplicateSequence  = errors.New("duplicate sequence")
-	ErrUnknownProducer    = errors.New("unknown producer")
 	ErrProducerFenced     = errors.New("producer is fenced by a newer epoch")
 	ErrInvalidTxnState    = errors.New("invalid transaction state")
 	// ErrCorrupt marks stored bytes that are not what was written.

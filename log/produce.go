@@ -47,9 +47,9 @@ type Produced struct {
 // Nothing is admitted if it returns an error: ErrUnknownTopic,
 // ErrUnknownPartition, ErrInvalidTopic (an internal one), ErrInvalidBatch (with
 // ErrCorrupt if it is the checksum), ErrTooLarge, ErrInvalidTimestamp,
-// ErrInvalidRecord, ErrOutOfOrderSequence, ErrDuplicateSequence,
-// ErrUnknownProducer, ErrProducerFenced, ErrInvalidTxnState, ErrNoSpace,
-// ErrReadOnly, ErrClosed.
+// ErrInvalidRecord, ErrOutOfOrderSequence (also for a copy of a batch that is not
+// one of the producer's last five any more, as in Kafka), ErrProducerFenced,
+// ErrInvalidTxnState, ErrNoSpace, ErrReadOnly, ErrClosed.
 //
 // Whether a producer may be in a transaction at all is for the transaction
 // coordinator to say: it keeps the end of the transaction away while it has

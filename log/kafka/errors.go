@@ -23,8 +23,6 @@ var codes = []struct {
 	{log.ErrInvalidRecord, kerr.InvalidRecord},
 	{log.ErrInvalidTimestamp, kerr.InvalidTimestamp},
 	{log.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
-	{log.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
-	{log.ErrUnknownProducer, kerr.UnknownProducerID},
 	{log.ErrProducerFenced, kerr.InvalidProducerEpoch},
 	{log.ErrInvalidTxnState, kerr.InvalidTxnState},
 	{log.ErrInvalidBatch, kerr.CorruptMessage},
