@@ -168,7 +168,7 @@ func checkProducedBatch(info *BatchInfo, batch []byte, cfg *topicConfig, now Tim
 		return err
 	}
 	if cfg.compact && facts.keyless >= 0 {
-		return &InvalidRecordError{facts.keyless, "no key, which compaction needs"}
+		return keylessError(batch)
 	}
 	if cfg.appendTime {
 		return nil // stamped with the log's own time

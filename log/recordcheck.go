@@ -6,14 +6,17 @@ import (
 	"runtime"
 )
 
-// InvalidRecordError is ErrInvalidRecord about one record of a batch.
+// InvalidRecordError is ErrInvalidRecord about some records of a batch.
 type InvalidRecordError struct {
-	Index  int    // in the batch, from 0
-	Reason string // what is wrong with it
+	Indexes []int  // in the batch, from 0; at least one
+	Reason  string // what is wrong with them
 }
 
 func (e *InvalidRecordError) Error() string {
-	return fmt.Sprintf("%v: record %d: %s", ErrInvalidRecord, e.Index, e.Reason)
+	if n := len(e.Indexes); n > 1 {
+		return fmt.Sprintf("%v: record %d and %d more: %s", ErrInvalidRecord, e.Indexes[0], n-1, e.Reason)
+	}
+	return fmt.Sprintf("%v: record %d: %s", ErrInvalidRecord, e.Indexes[0], e.Reason)
 }
 
 func (e *InvalidRecordError) Unwrap() error { return ErrInvalidRecord }
@@ -68,7 +71,7 @@ func walkRecords(info *BatchInfo, body []byte) (recordFacts, error) {
 	if info.Count > len(body)/minRecordSize {
 		return f, fmt.Errorf("%w: %d records in %d bytes", ErrInvalidRecord, info.Count, len(body))
 	}
-	bad := func(i int, reason string) (recordFacts, error) { return f, &InvalidRecordError{i, reason} }
+	bad := func(i int, reason string) (recordFacts, error) { return f, &InvalidRecordError{[]int{i}, reason} }
 	p := 0
 	for i := range info.Count {
 		u, q := uvarint(body, p)
@@ -116,6 +119,21 @@ func walkRecords(info *BatchInfo, body []byte) (recordFacts, error) {
 		return f, fmt.Errorf("%w: %d bytes after the last of %d records", ErrInvalidRecord, len(body)-p, info.Count)
 	}
 	return f, nil
+}
+
+// keylessError names all records of a good batch that have no key.
+func keylessError(batch []byte) error {
+	recs, err := DecodeRecords(nil, batch)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+	}
+	bad := &InvalidRecordError{Reason: "no key, which compaction needs"}
+	for i := range recs {
+		if recs[i].Key == nil {
+			bad.Indexes = append(bad.Indexes, i)
+		}
+	}
+	return bad
 }
 
 // skipNullable passes over a length and that many bytes at b[i:], and tells

@@ -65,7 +65,7 @@ func TestCheckRecords(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		case c.index > -2 && !errors.Is(err, ErrInvalidRecord):
 			t.Errorf("%s: got %v, want ErrInvalidRecord", c.name, err)
-		case c.index >= 0 && (!errors.As(err, &bad) || bad.Index != c.index):
+		case c.index >= 0 && (!errors.As(err, &bad) || bad.Indexes[0] != c.index):
 			t.Errorf("%s: got %v, want record %d named", c.name, err, c.index)
 		}
 	}

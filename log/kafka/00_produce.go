@@ -202,7 +202,9 @@ func (s *Server) finishPart(ctx context.Context, p *kmsg.ProduceResponseTopicPar
 		p.ErrorMessage = kmsg.StringPtr(err.Error())
 		var bad *log.InvalidRecordError
 		if errors.As(err, &bad) {
-			p.ErrorRecords = []kmsg.ProduceResponseTopicPartitionErrorRecord{{RelativeOffset: int32(bad.Index), ErrorMessage: &bad.Reason}}
+			for _, i := range bad.Indexes {
+				p.ErrorRecords = append(p.ErrorRecords, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: int32(i), ErrorMessage: &bad.Reason})
+			}
 		}
 		return err
 	}
