@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
@@ -187,7 +188,7 @@ func TestQuotaOrder(t *testing.T) {
 	s := &accessState{quotas: map[quotaKey]float64{}}
 	f := func(want float64, has bool) {
 		t.Helper()
-		if got, ok := s.quota(producerByteRate, "alice", "app"); got != want || ok != has {
+		if got, _, ok := s.quota(producerByteRate, "alice", "app"); got != want || ok != has {
 			t.Errorf("%g, %t, want %g, %t", got, ok, want, has)
 		}
 	}
@@ -204,4 +205,24 @@ func TestQuotaOrder(t *testing.T) {
 		set(float64(i+1), entities...)
 		f(float64(i+1), true)
 	}
+}
+
+func TestThrottles(t *testing.T) {
+	var th throttles
+	now := time.Unix(1000, 0)
+	f := func(user string, n int, after, want time.Duration) {
+		t.Helper()
+		now = now.Add(after)
+		if got := th.take(quotaShare{user: user}, n, 1000, now); got != want {
+			t.Errorf("%d bytes: throttled for %v, want %v", n, got, want)
+		}
+	}
+	f("a", 1000, 0, 0)                      // what comes in a second may be taken at once
+	f("a", 500, 0, 500*time.Millisecond)    // and then not
+	f("b", 1000, 0, 0)                      // by others it may
+	f("a", 0, 500*time.Millisecond, 0)      // paid back
+	f("a", 100, time.Hour, 0)               // no more is saved up than a second's
+	f("a", 1000, 0, 100*time.Millisecond)   //
+	f("a", 1<<30, time.Second, maxThrottle) // a debt is bounded
+	f("a", 0, time.Second, maxThrottle-time.Second)
 }

@@ -112,15 +112,18 @@ func (s *Server) brokerConfigs() []config {
 	str, num, long, yes, list := kmsg.ConfigTypeString, kmsg.ConfigTypeInt, kmsg.ConfigTypeLong, kmsg.ConfigTypeBoolean, kmsg.ConfigTypeList
 	protocol := s.protocol()
 	add(static, str, "advertised.listeners", protocol+"://"+s.advertised(), "Where clients are told to connect to.")
+	add(static, yes, "allow.everyone.if.no.acl.found", !o.guarded(), "Whether a resource without ACLs is open to all.")
 	add(static, yes, "auto.create.topics.enable", !o.NoAutoCreate, "Whether a topic is made by being named.")
 	add(static, num, "broker.id", o.NodeID, "The broker's number.")
 	add(static, long, "connections.max.idle.ms", o.MaxIdle.Milliseconds(), "How long a connection may stay silent.")
+	add(static, long, "connections.max.reauth.ms", o.MaxSession.Milliseconds(), "How long an authentication by SASL lasts; 0: as long as the connection.")
 	add(builtIn, num, "default.replication.factor", 1, "Replicas of a topic: this log keeps one.")
 	add(builtIn, yes, "delete.topic.enable", true, "Whether topics can be deleted.")
 	add(static, num, "group.initial.rebalance.delay.ms", o.RebalanceDelay.Milliseconds(), "How long the first members of a group wait for more.")
 	add(static, str, "listeners", protocol+"://"+s.Addr(), "Where the broker listens.")
 	add(static, list, "log.dirs", o.Log.Dir(), "Where the log is kept.")
 	add(static, num, "max.connections", o.MaxConnections, "How many connections are served at a time.")
+	add(static, num, "max.connections.per.ip", o.MaxConnectionsPerIP, "How many connections of one address are served at a time.")
 	add(static, num, "node.id", o.NodeID, "The broker's number.")
 	add(static, num, "num.partitions", o.DefaultPartitions, "Partitions of a topic that is made without a count.")
 	add(builtIn, num, "offset.metadata.max.bytes", 4096, "The longest text beside a committed offset.")
@@ -128,6 +131,13 @@ func (s *Server) brokerConfigs() []config {
 	add(builtIn, num, "offsets.topic.replication.factor", 1, "Replicas of the topic of committed offsets.")
 	add(builtIn, list, "process.roles", "broker,controller", "What the process does.")
 	add(static, long, "queued.max.request.bytes", o.MaxQueuedBytes, "Bytes of requests that are waiting at a time, of all clients.")
+	add(static, list, "sasl.enabled.mechanisms", strings.Join(o.SASL, ","), "By what clients say who they are.")
+	clientAuth := "none"
+	if o.asksCertificate() {
+		clientAuth = "required"
+	}
+	add(static, str, "ssl.client.auth", clientAuth, "Whether clients must have a certificate.")
+	add(static, str, "super.users", strings.Join(o.SuperUsers, ";"), "Who may do anything.")
 	add(static, num, "socket.request.max.bytes", o.MaxRequestBytes, "The largest request that is taken.")
 	add(builtIn, num, "transaction.state.log.min.isr", 1, "Replicas of the topic of transactions that must be in sync.")
 	add(builtIn, num, "transaction.state.log.num.partitions", 1, "Partitions of the topic of transactions.")
@@ -145,7 +155,12 @@ func (s *Server) groupConfigs() []config { return nil }
 
 // protocol is Kafka's name for how clients connect.
 func (s *Server) protocol() string {
-	if s.opts.TLS != nil {
+	switch sasl := len(s.opts.SASL) > 0; {
+	case sasl && s.opts.TLS != nil:
+		return "SASL_SSL"
+	case sasl:
+		return "SASL_PLAINTEXT"
+	case s.opts.TLS != nil:
 		return "SSL"
 	}
 	return "PLAINTEXT"

@@ -323,6 +323,7 @@ func (c *conn) answer(r *request) error {
 		c.behind.Add(-1)
 	}
 	c.s.m.count("kafka.requests." + r.key.Name())
+	throttled := c.throttle(r, resp)
 	if f, ok := resp.(*fetching); ok && err == nil {
 		err = c.sendFetch(r, f)
 	} else if err == nil && resp != nil {
@@ -331,6 +332,9 @@ func (c *conn) answer(r *request) error {
 	r.release()
 	if err == nil && r.last {
 		err = refusef("authentication-failed", "authentication failed")
+	}
+	if err == nil {
+		c.pause(throttled)
 	}
 	return err
 }

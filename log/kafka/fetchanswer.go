@@ -29,7 +29,7 @@ type piece struct {
 func (f *fetching) appendTo(dst []byte, pieces []piece) ([]byte, []piece) {
 	version := f.req.Version
 	flexible := version >= 12
-	dst = binary.BigEndian.AppendUint32(dst, 0) // throttle
+	dst = binary.BigEndian.AppendUint32(dst, uint32(f.ThrottleMillis))
 	if version >= 7 {
 		dst = binary.BigEndian.AppendUint16(dst, 0) // error
 		dst = binary.BigEndian.AppendUint32(dst, 0) // session

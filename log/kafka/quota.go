@@ -56,18 +56,25 @@ func (k quotaKey) entities() []quotaEntity {
 	return list
 }
 
-// quota returns the limit of a user and client, by Kafka's order: what is set
-// for both first, then for the user, then for the client; names before defaults.
-func (s *accessState) quota(limit, user, client string) (float64, bool) {
-	if len(s.quotas) == 0 {
-		return 0, false
-	}
+// quota returns the limit of a user and client, by Kafka's order, and with whom
+// it is shared: what is set for both first, then for the user, then for the
+// client; names before defaults.
+func (s *accessState) quota(limit, user, client string) (rate float64, share quotaShare, ok bool) {
 	u, c := quotaEntity{kind: "user", name: user}, quotaEntity{kind: "client-id", name: client}
 	du, dc := quotaEntity{kind: "user", isDefault: true}, quotaEntity{kind: "client-id", isDefault: true}
-	for _, entities := range [][]quotaEntity{{u, c}, {u, dc}, {u}, {du, c}, {du, dc}, {du}, {c}, {dc}} {
-		if v, ok := s.quotas[quotaKey{limit, entityKey(entities)}]; ok {
-			return v, true
+	for i, entities := range [][]quotaEntity{{u, c}, {u, dc}, {u}, {du, c}, {du, dc}, {du}, {c}, {dc}} {
+		v, ok := s.quotas[quotaKey{limit, entityKey(entities)}]
+		if !ok {
+			continue
 		}
+		share := quotaShare{limit, user, client}
+		switch {
+		case i >= 6:
+			share.user = ""
+		case len(entities) == 1:
+			share.client = ""
+		}
+		return v, share, true
 	}
-	return 0, false
+	return 0, quotaShare{}, false
 }

@@ -426,3 +426,26 @@ func TestAccessSurvives(t *testing.T) {
 		t.Error("passwords are not what they were")
 	}
 }
+
+// One address cannot take all connections.
+func TestConnectionsPerIP(t *testing.T) {
+	reg := metrics.NewRegistry()
+	s, _ := serve(t, func(o *kafka.Options) { o.MaxConnectionsPerIP, o.Metrics = 2, reg })
+	first, second := dial(t, s), dial(t, s)
+	for _, c := range []*client{first, second} {
+		ask[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
+	}
+	third := dial(t, s)
+	if _, err := third.Read(make([]byte, 1)); err == nil {
+		t.Error("a third connection is served")
+	}
+	if n := metrics.GetOrRegisterCounter("kafka.connections.closed.too-many-connections-of-one-address", reg).Count(); n != 1 {
+		t.Errorf("counted %d times, want once", n)
+	}
+	_ = first.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	for metrics.GetOrRegisterGauge("kafka.connections", reg).Value() > 1 && time.Now().Before(deadline) {
+		ask[*kmsg.ApiVersionsResponse](second, kmsg.NewPtrApiVersionsRequest())
+	}
+	ask[*kmsg.ApiVersionsResponse](dial(t, s), kmsg.NewPtrApiVersionsRequest())
+}

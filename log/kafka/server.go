@@ -24,8 +24,9 @@ type Server struct {
 	groups *coordinator
 	access *Access
 
-	failures authFailures
-	hashing  *semaphore.Weighted // passwords at a time
+	failures  authFailures
+	throttles throttles
+	hashing   *semaphore.Weighted // passwords at a time
 
 	listeners []net.Listener
 	queued    frameBudget         // bytes of requests, of Options.MaxQueuedBytes

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"io"
@@ -46,6 +47,7 @@ type client struct {
 	t testing.TB
 	net.Conn
 	correlation int32
+	id          string // of the client; default: test
 }
 
 func dial(t testing.TB, s *kafka.Server) *client {
@@ -62,7 +64,7 @@ func dial(t testing.TB, s *kafka.Server) *client {
 func (c *client) send(req kmsg.Request) {
 	c.t.Helper()
 	c.correlation++
-	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID("test"))
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(cmp.Or(c.id, "test")))
 	if _, err := c.Write(f.AppendRequest(nil, req, c.correlation)); err != nil {
 		c.t.Fatal(err)
 	}
