@@ -71,8 +71,8 @@ func (l *life) commitLoop(ctx context.Context) {
 }
 
 // cut freezes the interval and hands it to the commit goroutine. No commit is
-// under way. ended: the task has written all of the bounded run.
-func (l *life) cut(ended bool) error {
+// under way.
+func (l *life) cut() error {
 	if err := l.flow.Drain(); err != nil {
 		return fmt.Errorf("drain state: %w", err)
 	}
@@ -80,7 +80,7 @@ func (l *life) cut(ended bool) error {
 	iv.reset(l)
 	iv.changes = l.db.Freeze()
 	iv.commit.Writes = append(iv.commit.Writes, iv.changes.Writes()...)
-	l.cutOutputs(iv, ended)
+	l.cutOutputs(iv)
 	l.cutDeadLetters(iv)
 	l.cutCheckpoint(iv)
 	l.cutGroupOffsets(iv)
@@ -103,9 +103,9 @@ func (iv *interval) reset(l *life) {
 // cutOutputs collects what the operators wrote and, where they say something
 // new, the watermark marks: last in each partition, after the results that they
 // speak of.
-func (l *life) cutOutputs(iv *interval, ended bool) {
+func (l *life) cutOutputs(iv *interval) {
 	for i := range l.outputs {
-		l.outputs[i].mark(l, i, ended)
+		l.outputs[i].mark(l, i)
 	}
 	l.flow.Writes(func(output int, partition int32, b *log.Builder) {
 		o := &l.outputs[output]
@@ -282,7 +282,7 @@ type output struct {
 }
 
 // mark settles what the commit being built tells the readers of the output.
-func (o *output) mark(l *life, index int, ended bool) {
+func (o *output) mark(l *life, index int) {
 	if !o.plan.Repartition {
 		return
 	}
@@ -297,7 +297,7 @@ func (o *output) mark(l *life, index int, ended bool) {
 		m.Watermark = o.last.Watermark
 	}
 	m.Idle = idle && l.announced
-	if ended {
+	if l.ended {
 		m.Ended = l.c.run
 	}
 	o.news = o.again || !m.says(&o.last)

@@ -102,6 +102,6 @@
 //
 // A bounded run (Options.UntilEnd) ends by marks as well: a task that has read
 // its inputs to the ends captured at the start closes its windows as if time had
-// ended (Flow.Finish), commits, and its last marks bear the run's id. A reader
+// ended (Flow.Finish), commits, and its last marks say that it has ended. A reader
 // that has that mark from every task has read all they wrote before it.
 package engine

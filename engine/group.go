@@ -204,6 +204,7 @@ func (k *keeper) take(tasks []*task) {
 	k.changedHands()
 	k.running.Go(func() {
 		b.err = k.c.prepare(k.preparing, tasks)
+		k.c.moves.Add(1) // now that it is known from where on they listen
 		close(b.ready)
 	})
 	for _, t := range tasks {
@@ -217,10 +218,6 @@ func (k *keeper) runTask(h *hold) {
 	ready := h.batch.ready
 	err := h.task.run(h, k.poke)
 	<-ready // or an owner that comes after could be fenced
-	if err == nil && h.done.Load() {
-		k.poke()
-		<-h.stop // its state can be queried as long
-	}
 	h.giveUp(nil)
 	lost := false
 	select {
@@ -313,7 +310,8 @@ func (k *keeper) halt() {
 	k.overdue = time.After(k.c.opts.StopTimeout)
 }
 
-// changedHands tells the tasks that some were taken or lost: see life.speakUp.
+// changedHands notes whether all tasks are here, and tells them that some were
+// taken or lost: see life.speakUp.
 func (k *keeper) changedHands() {
 	n := 0
 	for _, h := range k.holds {

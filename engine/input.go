@@ -64,14 +64,14 @@ func (in *input) caughtUp() bool {
 }
 
 // done tells that nothing more will come in the bounded run.
-func (in *input) done(run string) bool {
+func (in *input) done(bounded bool) bool {
 	switch {
-	case run == "":
+	case !bounded:
 		return false
 	case in.absent():
 		return true
 	case in.plan.Repartition:
-		return len(in.pending) == 0 && in.up.ended(run)
+		return len(in.pending) == 0 && in.up.ended()
 	}
 	return in.offset >= in.until
 }

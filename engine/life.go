@@ -22,7 +22,7 @@ const (
 // life is a task from one restore to the next: all that is thrown away and read
 // back from the log when a commit fails. It is owned by the task's goroutine.
 //
-//	open ──► announce ──► loop ──► end
+//	open ──► announce ──► loop
 //
 // The loop processes one run of records after the other. When the commit
 // interval is over, it cuts what was done off and hands it to the commit
@@ -58,7 +58,8 @@ type life struct {
 	inFlight  bool  // a commit is under way
 	dirty     bool  // something is to be committed
 	finished  bool  // Flow.Finish was called
-	ended     bool  // the end marks are cut
+	ended     bool  // all of the bounded run is written: the end marks are cut
+	through   bool  // and committed
 	lastCut   time.Time
 	lastTick  time.Time
 	read      int64 // records
@@ -213,7 +214,7 @@ func (l *life) announce(ctx context.Context) error {
 		}
 	}
 	if l.dirty {
-		if err := l.commitNow(ctx, false); err != nil {
+		if err := l.commitNow(ctx); err != nil {
 			return err
 		}
 	}
@@ -226,11 +227,11 @@ func (l *life) announce(ctx context.Context) error {
 }
 
 // commitNow cuts, and waits for the answer.
-func (l *life) commitNow(ctx context.Context, ended bool) error {
+func (l *life) commitNow(ctx context.Context) error {
 	if err := l.answerOf(ctx); err != nil {
 		return err
 	}
-	if err := l.cut(ended); err != nil {
+	if err := l.cut(); err != nil {
 		return err
 	}
 	return l.answerOf(ctx)
@@ -263,7 +264,7 @@ func (l *life) caughtUp() bool {
 // done tells that the bounded run has nothing left for the task.
 func (l *life) done() bool {
 	for i := range l.inputs {
-		if !l.inputs[i].done(l.c.run) {
+		if !l.inputs[i].done(l.c.run != "") {
 			return false
 		}
 	}

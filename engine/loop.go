@@ -10,10 +10,11 @@ import (
 	op "github.com/gretestream/grete/operators"
 )
 
-// loop runs the task until stop is closed and everything processed is
-// committed, or until a bounded run has nothing left. It costs nothing while
-// nothing happens, but for one look a second at the wall clock.
-func (l *life) loop(ctx context.Context, stop <-chan struct{}) error {
+// loop runs the task until stop is closed and everything processed is committed.
+// When a bounded run has nothing left for it, it calls through, and goes on:
+// others may still want to hear from the task. It costs nothing while nothing
+// happens, but for one look a second at the wall clock.
+func (l *life) loop(ctx context.Context, stop <-chan struct{}, through func()) error {
 	for {
 		select {
 		case a := <-l.answers:
@@ -29,8 +30,9 @@ func (l *life) loop(ctx context.Context, stop <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if l.ended && !l.inFlight {
-			return nil
+		if l.ended && !l.inFlight && !l.through {
+			l.through = true
+			through()
 		}
 		cut, left, err := l.commitIfDue(now)
 		if err != nil {
@@ -50,7 +52,7 @@ func (l *life) stopNow(ctx context.Context) error {
 	if err := l.answerOf(ctx); err != nil || !l.dirty {
 		return err
 	}
-	return l.commitNow(ctx, false)
+	return l.commitNow(ctx)
 }
 
 // sooner is the lesser of two waits; 0 is none.
@@ -105,7 +107,7 @@ func (l *life) commitIfDue(now time.Time) (cut bool, left time.Duration, err err
 	if left > 0 && !l.full() {
 		return false, left, nil
 	}
-	return true, 0, l.cut(false)
+	return true, 0, l.cut()
 }
 
 // step does the next piece of work, if there is any: a run of records, a part of
@@ -119,6 +121,10 @@ func (l *life) step(now time.Time) (worked bool, wait time.Duration, err error) 
 		return l.resume()
 	}
 	if l.ended {
+		if now.Sub(l.lastTick) >= tickEvery {
+			l.lastTick = now
+			l.speakUp(now)
+		}
 		return false, 0, nil
 	}
 	if now.Sub(l.lastTick) >= tickEvery {
@@ -152,7 +158,7 @@ func (l *life) resume() (worked bool, wait time.Duration, err error) {
 	if l.inFlight {
 		return false, 0, nil
 	}
-	if err := l.cut(false); err != nil {
+	if err := l.cut(); err != nil {
 		return false, 0, err
 	}
 	l.dirty = true
@@ -169,7 +175,7 @@ func (l *life) end() (worked bool, wait time.Duration, err error) {
 		return false, 0, nil
 	}
 	l.ended = true
-	return true, 0, l.cut(true)
+	return true, 0, l.cut()
 }
 
 // tick fires timers in wall-clock time.
@@ -191,7 +197,7 @@ func (l *life) tick(now time.Time) error {
 // there to have heard it.
 const speakAgain = 5 * time.Second
 
-// speakUp repeats that this task is idle or caught up. A task that has come to
+// speakUp repeats that this task is idle, caught up or at its end. A task that has come to
 // another container believes only what was said since then, and one that has
 // nothing new to say would keep it waiting: so all say it again when tasks have
 // come to this container or gone, and now and then while others have some.
@@ -199,7 +205,7 @@ func (l *life) speakUp(now time.Time) {
 	moves := l.c.moves.Load()
 	for i := range l.outputs {
 		o := &l.outputs[i]
-		if !o.last.Idle && !o.last.CaughtUp {
+		if !o.last.Idle && !o.last.CaughtUp && o.last.Ended == "" {
 			continue
 		}
 		if moves != l.moves || !l.c.whole.Load() && now.Sub(o.said) >= speakAgain {
@@ -283,7 +289,7 @@ func (l *life) offer(now time.Time) []candidate {
 		in, c := &l.inputs[i], &l.candidates[i]
 		*c = candidate{
 			Ready:    len(in.pending) > 0,
-			Done:     in.absent() || in.done(l.c.run),
+			Done:     in.absent() || in.done(l.c.run != ""),
 			First:    in.first(),
 			Priority: in.spec.Options.Priority,
 			Awaited:  !in.caughtUp(),
@@ -384,7 +390,7 @@ func (l *life) observe(in *input, r *log.Record) error {
 	if r.Offset < in.until {
 		// Whoever was not to be waited for then may have had to stop since, and
 		// have records to read by now. Those who go on say so again.
-		m.Idle, m.CaughtUp = false, false
+		m.Idle, m.CaughtUp, m.Ended = false, false, ""
 	}
 	if m.Idle {
 		// How far the task came counts before it leaves, however much of what it
@@ -402,7 +408,7 @@ func (l *life) observe(in *input, r *log.Record) error {
 func (l *life) follow(in *input, m *mark) error {
 	in.up.observe(m)
 	w, ok, idle := in.up.watermark()
-	if l.c.run != "" && in.up.ended(l.c.run) {
+	if l.c.run != "" && in.up.ended() {
 		w, ok = in.up.furthest()
 		idle = !ok
 	}
@@ -437,7 +443,7 @@ func (l *life) settle() error {
 		return nil
 	}
 	for i := range l.inputs {
-		if in := &l.inputs[i]; !in.idle && in.done(l.c.run) {
+		if in := &l.inputs[i]; !in.idle && in.done(l.c.run != "") {
 			if err := l.setIdle(in, true); err != nil {
 				return err
 			}

@@ -47,7 +47,8 @@ type Options struct {
 	Memory int64
 
 	// UntilEnd makes a bounded run: it processes what the inputs hold when it
-	// starts, closes all windows and ends.
+	// starts, closes all windows and ends. Several containers may share one; those
+	// that run for good must have ended.
 	UntilEnd bool
 
 	// CreateTopics makes input topics that do not exist, with Partitions.

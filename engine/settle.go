@@ -101,5 +101,5 @@ func (l *life) settleCommit(ctx context.Context) error {
 	if !l.dirty {
 		return l.answerOf(ctx)
 	}
-	return l.commitNow(ctx, false)
+	return l.commitNow(ctx)
 }

@@ -88,19 +88,21 @@ func (t *task) leave(err error) {
 	}
 }
 
-// run takes the task through its lives. It returns nil once it was stopped, or
-// has finished a bounded run. arrived is called once, when it begins to process.
-func (t *task) run(h *hold, arrived func()) error {
+// run takes the task through its lives. It returns nil once it was stopped. tell
+// is called when it begins to process, and when it is through with a bounded run.
+func (t *task) run(h *hold, tell func()) error {
 	failures := 0
 	for {
-		err := t.live(h, arrived, &failures)
+		err := t.live(h, tell, &failures)
 		if err == nil {
 			t.setState(TaskDone, nil)
 			return nil
 		}
 		var again *transient
 		if !errors.As(err, &again) || h.work.Err() != nil || again.over(failures, t.c.run != "") {
-			t.setState(TaskFailed, err)
+			if !errors.Is(err, log.ErrFenced) {
+				t.setState(TaskFailed, err)
+			}
 			return fmt.Errorf("task %s: %w", t.name, err)
 		}
 		failures++
@@ -127,7 +129,7 @@ func (t *transient) over(failures int, bounded bool) bool {
 
 // live is one life. It stays in t.life when it ends well, so that its state can
 // be queried until the container ends.
-func (t *task) live(h *hold, arrived func(), failures *int) (err error) {
+func (t *task) live(h *hold, tell func(), failures *int) (err error) {
 	ctx, stop := h.work, h.stop
 	epoch, saved, err := t.begin(h)
 	if err != nil || epoch == 0 {
@@ -150,15 +152,16 @@ func (t *task) live(h *hold, arrived func(), failures *int) (err error) {
 	}
 	t.show(l)
 	if !h.arrived.Swap(true) {
-		arrived()
+		tell()
 	}
 	before := t.commits()
-	err = l.loop(ctx, stop)
+	err = l.loop(ctx, stop, func() {
+		t.setState(TaskDone, nil)
+		h.done.Store(true)
+		tell()
+	})
 	if t.commits() > before {
 		*failures = 0
-	}
-	if err == nil && l.ended {
-		h.done.Store(true)
 	}
 	return err
 }
@@ -196,6 +199,7 @@ func (t *task) begin(h *hold) (log.Epoch, *jobs.Checkpoint, error) {
 		if err := t.captureEnds(h.work); err != nil {
 			return 0, nil, mayPass(err)
 		}
+		t.c.moves.Add(1)
 	}
 	return epoch, t.saved, nil
 }

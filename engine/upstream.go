@@ -84,10 +84,12 @@ func (u *upstream) caughtUp() bool {
 	return true
 }
 
-// ended tells that every task has written all it had to write in the run.
-func (u *upstream) ended(run string) bool {
+// ended tells that every task has written all that it had to write. Whose bounded
+// run it ended in does not matter: each container has an id of its own for it,
+// and what was said in an earlier run is forgotten.
+func (u *upstream) ended() bool {
 	for i := range u.tasks {
-		if u.tasks[i].Ended != run {
+		if u.tasks[i].Ended == "" {
 			return false
 		}
 	}
