@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,8 +222,10 @@ func TestGroupModel(t *testing.T) {
 	defer server.Close()
 	l := logtest.Open(t, func(o *log.Options) { o.MaintainEvery = -1 }).(*log.Embedded)
 	rapid.Check(t, func(t *rapid.T) {
-		at := time.Unix(1_700_000_000, 0)
-		opts := (&Options{Log: l, Now: func() time.Time { return at }}).EnsureDefaults()
+		var at atomic.Int64 // of timers, too
+		at.Store(1_700_000_000_000)
+		pass := func(d time.Duration) { at.Add(d.Milliseconds()) }
+		opts := (&Options{Log: l, Now: func() time.Time { return time.UnixMilli(at.Load()) }}).EnsureDefaults()
 		c := &coordinator{log: l, opts: opts, logger: hclog.NewNullLogger(), m: &counters{}, groups: map[string]*group{}}
 		c.m.register(opts.Metrics)
 		defer c.close()
@@ -257,7 +260,7 @@ func TestGroupModel(t *testing.T) {
 					m.forget() // restarted
 				}
 			case 4:
-				at = at.Add(time.Duration(rapid.IntRange(1, 40_000).Draw(t, "ms")) * time.Millisecond)
+				pass(time.Duration(rapid.IntRange(1, 40_000).Draw(t, "ms")) * time.Millisecond)
 				tick()
 			case 5: // a leader's wish
 				if m.stable && !m.gone {
@@ -309,7 +312,7 @@ func TestGroupModel(t *testing.T) {
 			for _, m := range clients {
 				m.step(t)
 			}
-			at = at.Add(time.Second)
+			pass(time.Second)
 			tick()
 			for _, g := range c.all() {
 				g.check(t)
@@ -323,7 +326,7 @@ func TestGroupModel(t *testing.T) {
 		}
 		// Whoever is still a member and not alive goes when its session ends.
 		for range 60 {
-			at = at.Add(time.Second)
+			pass(time.Second)
 			for _, m := range clients {
 				m.step(t)
 			}
