@@ -1,6 +1,6 @@
 # `make` prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race fuzz bench bench-kafka lint torture soak
+.PHONY: help build demo test race fuzz bench bench-kafka lint torture soak compat compat-quick
 
 GO        ?= go
 FUZZTIME  ?= 60s
@@ -8,7 +8,7 @@ ROUNDS    ?= 50
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build ./grete
 	$(GO) build -o grete .
@@ -44,3 +44,9 @@ torture: build ## kill -9 at random moments, ROUNDS (default 50) times on one di
 
 soak: ## the torture for ten times as many rounds
 	$(MAKE) torture ROUNDS=500
+
+compat: build ## install Kafka clients outside this tree, run them against grete serve and renew the table in log/kafka/README.md
+	log/kafka/compat/run --table log/kafka/README.md
+
+compat-quick: build ## the clients that CI runs: those that take seconds
+	log/kafka/compat/run --quick
