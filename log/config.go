@@ -25,6 +25,8 @@ type topicConfig struct {
 	maxMessageBytes int64
 	indexBytes      int64
 	appendTime      bool
+	compression     Compression // of what producers send, if recompress is set
+	recompress      bool
 	beforeMaxMs     int64 // how far outside producers' timestamps may lie behind the clock
 	afterMaxMs      int64 // and ahead of it
 }
@@ -57,7 +59,9 @@ var configDefs = []configDef{
 	}},
 	intConfig("compression.gzip.level", -1, 9, nil),
 	intConfig("compression.lz4.level", 1, 17, nil),
-	{"compression.type", oneOf("producer"), nil},
+	{"compression.type", oneOf(asProduced, "uncompressed", "gzip", "snappy", "lz4", "zstd"), func(c *topicConfig, v string) {
+		c.compression, c.recompress = compressionTypes[v]
+	}},
 	intConfig("compression.zstd.level", -131072, 22, nil),
 	intConfig("delete.retention.ms", 0, maxTimeMs, func(c *topicConfig) *int64 { return &c.tombstoneMs }),
 	intConfig("file.delete.delay.ms", 0, maxTimeMs, nil),

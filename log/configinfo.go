@@ -78,10 +78,10 @@ var configDocs = []struct {
 		}
 		return "delete"
 	}, "What is done with old records: delete them by age and size, compact them to the last of each key, or both."},
-	{"compression.gzip.level", ConfigInt, "-1", nil, "Accepted and not used: batches are stored as producers compress them."},
-	{"compression.lz4.level", ConfigInt, "9", nil, "Accepted and not used: batches are stored as producers compress them."},
-	{"compression.type", ConfigString, "producer", nil, "How batches are compressed on disk: as the producer has compressed them."},
-	{"compression.zstd.level", ConfigInt, "3", nil, "Accepted and not used: batches are stored as producers compress them."},
+	{"compression.gzip.level", ConfigInt, "-1", nil, "Accepted and not used: what compression.type packs is packed at a level between speed and size."},
+	{"compression.lz4.level", ConfigInt, "9", nil, "Accepted and not used: what compression.type packs is packed at a level between speed and size."},
+	{"compression.type", ConfigString, "producer", nil, "How batches are compressed on disk: as the producer has compressed them (producer), not at all (uncompressed), or by gzip, snappy, lz4 or zstd."},
+	{"compression.zstd.level", ConfigInt, "3", nil, "Accepted and not used: what compression.type packs is packed at a level between speed and size."},
 	{"delete.retention.ms", ConfigLong, "", func(c *topicConfig) string { return decimal(c.tombstoneMs) }, "How long compaction keeps tombstones, in milliseconds."},
 	{"file.delete.delay.ms", ConfigLong, "60000", nil, "Accepted and not used: files go at once."},
 	{"flush.messages", ConfigLong, decimal(math.MaxInt64), nil, "Accepted and not used: when an acknowledged record is on the disk is the log's sync policy."},

@@ -90,6 +90,15 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	if err := checkProduced(batches, cfg, en.time); err != nil {
 		return nil, err
 	}
+	if cfg.recompress {
+		packed, err := recompress(cfg.compression, batches)
+		if err != nil {
+			return nil, err
+		}
+		if err := l.checkWrite(&en.one[0], p, packed, true, en.time); err != nil {
+			return nil, err
+		}
+	}
 	pd.result = ProduceResult{AppendTime: NoTimestamp}
 	if cfg.appendTime {
 		pd.result.AppendTime = en.time
