@@ -127,7 +127,13 @@ func (a *app) asker(ctx context.Context, d *dataDir, job string, q query.Query) 
 				return nil, err
 			}
 		}
-		return func(w io.Writer, f query.Format) error { return r.ask(ctx, w, job, q, f) }, nil
+		return func(w io.Writer, f query.Format) error {
+			elsewhere, err := r.ask(ctx, w, job, q, f)
+			if elsewhere != "" {
+				a.notef("This is not all: other containers of job %s have %s.", job, elsewhere)
+			}
+			return err
+		}, nil
 	}
 	return func(w io.Writer, f query.Format) error { return a.askInspection(ctx, d, job, q, w, f) }, nil
 }
@@ -271,8 +277,9 @@ func (r *running) getReady(ctx context.Context, path string) (*http.Response, er
 	}
 }
 
-// ask copies the answer of a running job to w.
-func (r *running) ask(ctx context.Context, w io.Writer, job string, q query.Query, f query.Format) error {
+// ask copies the answer of a running job to w. elsewhere names the tasks that it
+// lacks.
+func (r *running) ask(ctx context.Context, w io.Writer, job string, q query.Query, f query.Format) (elsewhere string, err error) {
 	v := url.Values{"format": {f.String()}}
 	if q.Key != nil {
 		v.Set("key", *q.Key)
@@ -291,13 +298,13 @@ func (r *running) ask(ctx context.Context, w io.Writer, job string, q query.Quer
 	}
 	resp, err := r.getReady(ctx, "/v1/jobs/"+url.PathEscape(job)+"/stores/"+url.PathEscape(q.Store)+"?"+v.Encode())
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return "", fmt.Errorf("read the answer: %w", err)
 	}
-	return nil
+	return resp.Header.Get(query.ElsewhereHeader), nil
 }
 
 // tableChunk is how many rows of an answer are aligned together, so that an

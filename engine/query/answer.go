@@ -24,6 +24,9 @@ type Answer struct {
 	Generation int64
 	Store      engine.StoreInfo
 	TrueUpTo   TrueUpTo
+	// Elsewhere names the tasks whose part of the store is not in the answer:
+	// other containers have them.
+	Elsewhere []string
 
 	query Query
 	rng   op.Range
@@ -61,7 +64,7 @@ func Open(ctx context.Context, src engine.Source, l log.Log, q Query) (*Answer, 
 	}
 	a := &Answer{
 		Job: src.Job(), Generation: src.Generation(), Store: info,
-		TrueUpTo: trueUpTo(views), query: q, rng: rng, views: views,
+		TrueUpTo: trueUpTo(views), Elsewhere: elsewhere(&info, views), query: q, rng: rng, views: views,
 	}
 	return a, nil
 }
@@ -97,6 +100,17 @@ func (a *Answer) Close() error {
 	}
 	a.views = nil
 	return errors.Join(errs...)
+}
+
+// elsewhere names the tasks of a store that have no view here.
+func elsewhere(info *engine.StoreInfo, views []engine.TaskView) []string {
+	var names []string
+	for p := range info.Partitions {
+		if !slices.ContainsFunc(views, func(v engine.TaskView) bool { return int(v.Partition) == p }) {
+			names = append(names, jobs.TaskName(info.Stage, p))
+		}
+	}
+	return names
 }
 
 // trueUpTo merges the checkpoints of all tasks.

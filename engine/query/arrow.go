@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -107,6 +108,7 @@ func (a *Answer) writeArrow(ctx context.Context, w io.Writer) error {
 	meta := arrow.MetadataFrom(map[string]string{
 		"grete.job": a.Job, "grete.store": a.Store.Name,
 		"grete.offsets": a.TrueUpTo.Offsets(), "grete.watermark": a.TrueUpTo.WatermarkText(),
+		"grete.elsewhere": strings.Join(a.Elsewhere, ", "),
 	})
 	schema := arrow.NewSchema(fields, &meta)
 

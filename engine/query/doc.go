@@ -55,6 +55,13 @@
 // and Grete-Watermark (RFC 3339; absent if there is none), Arrow also in the
 // schema's metadata.
 //
+// # Several containers
+//
+// A container answers for the tasks that it has. Those whose part of the store is
+// missing are named: in elsewhere of JSON, and for all formats in the header
+// Grete-Elsewhere ("by-page-1, by-page-3"); both are absent if the answer is
+// whole. A container that has none of them refuses, with status 421.
+//
 // An error before the first row is {"error": …} with a status that fits. After
 // it, the connection is cut, so that nobody takes half an answer for a whole.
 package query

@@ -343,6 +343,10 @@ func (a *Answer) appendHead(dst []byte) []byte {
 	dst = appendJSON(dst, a.Store.Name)
 	dst = append(dst, `,"true_up_to":`...)
 	dst = appendJSON(dst, a.TrueUpTo.object())
+	if len(a.Elsewhere) > 0 {
+		dst = append(dst, `,"elsewhere":`...)
+		dst = appendJSON(dst, a.Elsewhere)
+	}
 	return append(dst, `,"rows":[`...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gretestream/grete/engine"
@@ -139,6 +140,9 @@ func encodeStore(s *engine.StoreInfo) storeObject {
 	return o
 }
 
+// ElsewhereHeader names the tasks whose part of the store is not in an answer.
+const ElsewhereHeader = "Grete-Elsewhere"
+
 // errUnknownJob is the job's ErrUnknownStore.
 var errUnknownJob = errors.New("unknown job")
 
@@ -150,6 +154,8 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.Is(err, errUnknownJob), errors.Is(err, engine.ErrUnknownStore):
 		return http.StatusNotFound
+	case errors.Is(err, engine.ErrElsewhere):
+		return http.StatusMisdirectedRequest
 	case errors.Is(err, engine.ErrNotReady), errors.Is(err, log.ErrClosed):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrBehind):
@@ -238,12 +244,16 @@ func (s *Server) store(w http.ResponseWriter, r *http.Request) {
 	if text := a.TrueUpTo.WatermarkText(); text != "" {
 		h.Set("Grete-Watermark", text)
 	}
+	if len(a.Elsewhere) > 0 {
+		h.Set(ElsewhereHeader, strings.Join(a.Elsewhere, ", "))
+	}
 	// A long answer to a slow reader may take as long as it makes progress.
 	out := &steadyWriter{w: w, c: http.NewResponseController(w)}
 	if err := a.Write(r.Context(), out, opts.format); err != nil {
 		if out.n == 0 && r.Context().Err() == nil {
 			h.Del("Grete-Offsets")
 			h.Del("Grete-Watermark")
+			h.Del(ElsewhereHeader)
 			writeError(w, err)
 			return
 		}

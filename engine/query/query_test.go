@@ -35,6 +35,7 @@ type fakeSource struct {
 	status  engine.Status
 	fresh   bool // nothing was committed yet
 	failAt  int  // rows of task 0 before a scan fails; 0: never
+	gone    int  // of tasks, from the last: other containers have them
 }
 
 const minute = 60_000
@@ -109,7 +110,10 @@ func (s *fakeSource) Views(string) ([]engine.TaskView, error) {
 		return nil, fmt.Errorf("task by-page-0: %w", engine.ErrNotReady)
 	}
 	var views []engine.TaskView
-	for p := range s.tasks {
+	if s.gone == len(s.tasks) {
+		return nil, fmt.Errorf("tasks: %w", engine.ErrElsewhere)
+	}
+	for p := range len(s.tasks) - s.gone {
 		v := new(state.View)
 		s.views[v] = p
 		views = append(views, engine.TaskView{

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gretestream/grete/engine"
+	op "github.com/gretestream/grete/operators"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -169,4 +170,23 @@ func TestListenRefusesOtherMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
+}
+
+// Part of a store is in other containers: an answer says which.
+func TestElsewhere(t *testing.T) {
+	src := counts([]op.Row{row(1, "/a", 1)}, []op.Row{row(1, "/b", 1)}, []op.Row{row(1, "/c", 1)})
+	store := serve(t, src) + "/v1/jobs/pageviews/stores/views"
+	f := func(gone, status int, header, text string) {
+		t.Helper()
+		src.mu.Lock()
+		src.gone = gone
+		src.mu.Unlock()
+		got, h, body := get(t, store)
+		if got != status || h.Get(ElsewhereHeader) != header || !strings.Contains(body, text) {
+			t.Errorf("%d gone: got %d, %q, %s", gone, got, h.Get(ElsewhereHeader), body)
+		}
+	}
+	f(0, http.StatusOK, "", `"key":"/c"`)
+	f(2, http.StatusOK, "by-page-1, by-page-2", `"elsewhere":["by-page-1","by-page-2"],"rows":[`)
+	f(3, http.StatusMisdirectedRequest, "", engine.ErrElsewhere.Error())
 }
