@@ -145,56 +145,59 @@ func (p *partition) restoreBatch(info *BatchInfo, batch []byte, now Timestamp) e
 	return nil
 }
 
-// snapshotDue tells whether a partition whose producers are ps, all of them
-// durable, wants a snapshot: not before it has begun another segment, so that
-// what a crash leaves to be read is one segment at most; and when it is closed.
-// The caller is the applier.
-func (p *partition) snapshotDue(ps producers, closing bool) bool {
-	if len(ps) == 0 {
+// snapshotDue tells whether a partition wants a snapshot of its producers: not
+// before it has begun another segment, so that what a crash leaves to be read is
+// one segment at most; and when it is closed. The caller is the applier, and
+// holds Embedded.mu.
+func (p *partition) snapshotDue(closing bool) bool {
+	if len(p.producers) == 0 {
 		return false
 	}
 	s := p.last()
 	return p.snapshot == nil || closing && p.snapshot.From != Offset(p.hw.Load()) || s != nil && s.base > p.snapshot.From
 }
 
-// collectProducers adds to the work of a checkpoint what it has to do for
-// producers. The caller is the applier.
+// collectProducers adds to the work of a checkpoint the snapshots that are due.
+// The caller is the applier.
 func (l *Embedded) collectProducers(work []dirtyPartition) []dirtyPartition {
 	l.mu.Lock()
-	closing := l.closed
-	at := map[*partition]int{} // in work
-	var of []*partition
+	var due []*partition
 	for i := range work {
-		at[work[i].p] = i
-		of = append(of, work[i].p)
+		if p := work[i].p; p.snapshotDue(l.closed) {
+			due = append(due, p)
+		} else if len(p.producers) == 0 {
+			p.snapshot = nil
+		}
 	}
-	if closing {
-		of = of[:0]
-		_ = l.eachPartition(func(p *partition) error { of = append(of, p); return nil })
+	if l.closed { // those that have not been written to since, too
+		due = due[:0]
+		_ = l.eachPartition(func(p *partition) error {
+			if p.snapshotDue(true) {
+				due = append(due, p)
+			}
+			return nil
+		})
 	}
-	known := l.durableProducersLocked(of)
+	known := l.durableProducersLocked(due)
 	l.mu.Unlock()
 
-	for _, p := range of {
-		ps := known[p]
-		due := p.snapshotDue(ps, closing)
+	at := make(map[*partition]int, len(work))
+	for i := range work {
+		at[work[i].p] = i
+	}
+	for _, p := range due {
 		i, is := at[p]
-		if !is && !due {
-			continue
-		}
 		if !is {
 			work = append(work, dirtyPartition{p: p, safe: p.describe()})
 			i = len(work) - 1
 		}
-		w := &work[i]
-		switch {
-		case len(ps) == 0:
-			p.snapshot = nil
-		case due:
+		if p.snapshot = nil; len(known[p]) > 0 {
 			p.snapshot = &metaProducers{From: Offset(p.hw.Load())}
-			w.snapshot = appendSnapshot(nil, ps)
+			work[i].snapshot = appendSnapshot(nil, known[p])
 		}
-		w.safe.Producers = p.snapshot
+	}
+	for i := range work {
+		work[i].safe.Producers = work[i].p.snapshot
 	}
 	return work
 }

@@ -750,3 +750,32 @@ func TestTxnCrashAgainAndAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestTxnCrashByKillWithoutSyncs kills the process under the lazy policies: the
+// OS has all bytes, so nothing is lost.
+func TestTxnCrashByKillWithoutSyncs(t *testing.T) {
+	for _, sync := range lazy {
+		t.Run(sync.String(), func(t *testing.T) {
+			eachSeed(t, 4, func(t *testing.T, seed uint64) {
+				d, m := newDisk(seed), newTxnModel()
+				r := rand.New(rand.NewPCG(seed, 5))
+				for life := range 8 {
+					l, err := log.Open("data", tiny(d, sync))
+					if err != nil {
+						t.Fatalf("seed %d, life %d: open: %v", seed, life, err)
+					}
+					w := &txnWorkload{r: r, l: l, m: m}
+					if err = w.resume(); err == nil {
+						err = w.run(r.IntN(60))
+					}
+					if err != nil {
+						_ = l.Close()
+						t.Fatalf("seed %d, life %d: %v", seed, life, err)
+					}
+					d = d.Kill()
+					_ = l.Close()
+				}
+			})
+		})
+	}
+}
