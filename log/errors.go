@@ -12,7 +12,7 @@ var (
 	ErrClosed           = errors.New("log is closed")
 	ErrUnknownTopic     = errors.New("unknown topic")
 	ErrUnknownPartition = errors.New("unknown partition")
-	ErrTopicExists      = errors.New("topic exists already")
+	ErrTopicExists      = errors.New("topic already exists")
 	ErrOffsetOutOfRange = errors.New("offset out of range")
 	ErrFenced           = errors.New("fenced by a newer epoch")
 	ErrReadOnly         = errors.New("log is read-only after a failed write")

@@ -134,7 +134,7 @@ func TestHeldDirectory(t *testing.T) {
 	h.ask(0, "consume upper --output csv", "", "a,ONE,", "b,TWO,")
 	h.ask(0, "topic list", "", "lines", "upper")
 	h.ask(0, "topic create more --partitions 2", "", "Created topic more")
-	h.ask(1, "topic create more", "", "topic exists already")
+	h.ask(1, "topic create more", "", "topic already exists")
 	file := filepath.Join(t.TempDir(), "in.jsonl")
 	if err := os.WriteFile(file, []byte("{\"t\":1}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,9 @@ func (s *Server) namedMetadata(ctx context.Context, r *request, asked *kmsg.Meta
 	name := ""
 	if asked.Topic != nil {
 		name = *asked.Topic
-	} else {
+	}
+	byID := asked.Topic == nil || name == "" && asked.TopicID != [16]byte{} // Java sends an empty name with an id
+	if byID {
 		var ok bool
 		if name, ok = s.opts.Log.TopicName(asked.TopicID); !ok {
 			t := kmsg.NewMetadataResponseTopic()
@@ -73,17 +75,17 @@ func (s *Server) namedMetadata(ctx context.Context, r *request, asked *kmsg.Meta
 		}
 	}
 	err := r.topic(toDescribe, name)
-	if err != nil && asked.Topic == nil {
+	if err != nil && byID {
 		name = "" // nor is the name that goes with an id the client's to know
 	}
 	var topic log.Topic
 	if err == nil {
-		topic, err = s.findTopic(ctx, r, name, create && asked.Topic != nil)
+		topic, err = s.findTopic(ctx, r, name, create && !byID)
 	}
 	if err != nil {
 		t := kmsg.NewMetadataResponseTopic()
 		t.TopicID, t.ErrorCode = asked.TopicID, code(err)
-		if name != "" || asked.Topic != nil {
+		if name != "" || !byID {
 			t.Topic = &name
 		}
 		return t

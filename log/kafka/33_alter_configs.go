@@ -26,7 +26,7 @@ func (s *Server) alterConfigs(ctx context.Context, r *request) (kmsg.Response, e
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
 		err := s.alterTopicConfigs(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(map[string]string) (map[string]string, error) {
 			return replacedConfigs(rr)
-		}, len(rr.Configs))
+		}, len(rr.Configs) > 0)
 		out.ErrorCode, out.ErrorMessage = answerError(err)
 		resp.Resources = append(resp.Resources, out)
 	}
@@ -38,10 +38,11 @@ func resourceID(kind kmsg.ConfigResourceType, name string) string {
 }
 
 // alterTopicConfigs has change turn what is set on a topic into what shall be.
-// named counts how often the request names each resource; changes is how many
-// configs it names for this one.
+// named counts how often the request names each resource; sets tells whether it
+// sets anything: the server's own configs cannot be set, but kafka-reassign-partitions
+// unsets throttles that nobody has set.
 func (s *Server) alterTopicConfigs(ctx context.Context, r *request, kind kmsg.ConfigResourceType, name string, named map[string]int, validateOnly bool,
-	change func(old map[string]string) (map[string]string, error), changes int) error {
+	change func(old map[string]string) (map[string]string, error), sets bool) error {
 	if named[resourceID(kind, name)] > 1 {
 		return problemf(kerr.InvalidRequest, "resource %q is named more than once", name)
 	}
@@ -52,7 +53,7 @@ func (s *Server) alterTopicConfigs(ctx context.Context, r *request, kind kmsg.Co
 		if _, err := s.configsOf(ctx, kind, name); err != nil {
 			return err
 		}
-		if changes == 0 {
+		if !sets {
 			return nil
 		}
 		return problemf(kerr.InvalidRequest, "configs of %v are set by the command line of the server, when it starts", kind)

@@ -28,7 +28,9 @@ func (s *Server) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
 		err := s.alterTopicConfigs(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(set map[string]string) (map[string]string, error) {
 			return s.changedConfigs(set, rr.Configs)
-		}, len(rr.Configs))
+		}, slices.ContainsFunc(rr.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) bool {
+			return c.Op != kmsg.IncrementalAlterConfigOpDelete
+		}))
 		out.ErrorCode, out.ErrorMessage = answerError(err)
 		resp.Resources = append(resp.Resources, out)
 	}

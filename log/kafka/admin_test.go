@@ -195,10 +195,11 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 	f("bad-operation", []change{op(9, "cleanup.policy", "delete")}, kerr.InvalidRequest, nil)
 	f("unknown", []change{op(set, "retention.weeks", "1")}, kerr.InvalidConfig, nil)
 
+	how := set
 	g := func(kind kmsg.ConfigResourceType, name string, want *kerr.Error) {
 		t.Helper()
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
-		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kind, ResourceName: name, Configs: []change{op(set, "retention.ms", "1")}}}
+		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kind, ResourceName: name, Configs: []change{op(how, "retention.ms", "1")}}}
 		resp := ask[*kmsg.IncrementalAlterConfigsResponse](c, req)
 		wantCode(t, fmt.Sprint(kind, name), resp.Resources[0].ErrorCode, want)
 	}
@@ -206,6 +207,8 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 	g(kmsg.ConfigResourceTypeTopic, "__consumer_offsets", kerr.InvalidConfig)
 	g(kmsg.ConfigResourceTypeBroker, "1", kerr.InvalidRequest)
 	g(kmsg.ConfigResourceTypeBroker, "", kerr.InvalidRequest)
+	how = unset // as kafka-reassign-partitions --verify does with throttles
+	g(kmsg.ConfigResourceTypeBroker, "1", nil)
 
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	for range 2 {

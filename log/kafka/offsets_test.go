@@ -220,14 +220,18 @@ func TestMetadataByID(t *testing.T) {
 	id, _ := l.TopicID("t")
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version, req.AllowAutoTopicCreation = 12, true
-	for _, id := range []log.TopicID{id, {1}} {
+	for _, id := range []log.TopicID{id, {1}, id} {
 		rt := kmsg.NewMetadataRequestTopic()
 		rt.TopicID = id
 		req.Topics = append(req.Topics, rt)
 	}
+	req.Topics[2].Topic = kmsg.StringPtr("") // as Java's admin client asks
 	m := ask[*kmsg.MetadataResponse](c, req)
 	if *m.Topics[0].Topic != "t" || m.Topics[0].TopicID != id {
 		t.Errorf("%+v", m.Topics[0])
+	}
+	if got := m.Topics[2]; got.ErrorCode != 0 || *got.Topic != "t" || got.TopicID != id {
+		t.Errorf("with an empty name: %+v", got)
 	}
 	if got := m.Topics[1]; name(got.ErrorCode) != "UNKNOWN_TOPIC_ID" || got.TopicID != [16]byte{1} {
 		t.Errorf("%+v", got)
