@@ -139,10 +139,9 @@ func (l *Embedded) closeSealed(w dirtyPartition) error {
 		if s == last || s.file == nil || slices.Contains(w.p.dirty, s) {
 			continue
 		}
-		if err := s.file.Close(); err != nil {
+		if err := s.close(); err != nil {
 			return fmt.Errorf("close segment %s: %w", s.logName(), err)
 		}
-		s.file = nil
 	}
 	return nil
 }

@@ -144,6 +144,7 @@ func (c *Cursor) readable() error {
 	} else if p != c.p {
 		return fmt.Errorf("%w %q: it was deleted and made again", ErrUnknownTopic, c.p.tp.Topic)
 	}
+	c.p.polled.Store(int64(c.l.now()))
 	return nil
 }
 

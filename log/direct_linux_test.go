@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // Direct writes arrive, also where the file system wants another alignment than
@@ -57,4 +58,60 @@ func TestDirectJournal(t *testing.T) {
 	if recs := readAll(t, l, tp, 0); len(recs) != 8 || len(recs[7].Value) != 65<<10 {
 		t.Fatalf("got %d records back", len(recs))
 	}
+}
+
+// Large runs go past the cache while nobody reads the partition, and arrive in
+// one piece wherever they begin.
+func TestDirectSegment(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	o := testOptions(DefaultFS)
+	o.Now = func() time.Time { return now }
+	l := mustOpen(t, t.TempDir(), o)
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	p, err := l.partition(tp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	app := func(sizes ...int) {
+		for _, size := range sizes {
+			r := Record{Timestamp: 1, Key: value(n), Value: bytes.Repeat([]byte{byte(n)}, size)}
+			if _, err := AppendRecords(t.Context(), l, tp, r); err != nil {
+				t.Fatalf("record of %d bytes: %v", size, err)
+			}
+			n++
+		}
+	}
+	check := func() {
+		t.Helper()
+		recs := readAll(t, l, tp, 0)
+		if len(recs) != n {
+			t.Fatalf("got %d records, want %d", len(recs), n)
+		}
+		for i, r := range recs {
+			if !bytes.Equal(r.Value, bytes.Repeat([]byte{byte(i)}, len(r.Value))) {
+				t.Fatalf("record %d is not what was written", i)
+			}
+		}
+	}
+	app(1, directRun, 100, directRun+5000, 900_000, 1, 1_000_000)
+	if p.last().direct == nil {
+		t.Error("nothing was written directly to a partition without readers")
+	}
+	check()
+	if err := p.last().close(); err != nil {
+		t.Fatal(err)
+	}
+	app(directRun, directRun+1)
+	if p.last().direct != nil {
+		t.Error("written directly although somebody reads")
+	}
+	check()
+	now = now.Add(time.Hour)
+	app(directRun)
+	if p.last().direct == nil {
+		t.Error("nothing was written directly an hour after the last reader")
+	}
+	check()
 }

@@ -290,10 +290,7 @@ func (l *Embedded) closeFiles() error {
 	var errs []error
 	_ = l.eachPartition(func(p *partition) error {
 		for _, s := range *p.segments.Load() {
-			if s.file != nil {
-				errs = append(errs, s.file.Close())
-				s.file = nil
-			}
+			errs = append(errs, s.close())
 		}
 		return nil
 	})

@@ -24,8 +24,9 @@ type partition struct {
 	deleted   bool
 	producers producers
 
-	start atomic.Int64 // first offset that is kept
-	hw    atomic.Int64 // high watermark: end of what readers may see
+	start  atomic.Int64 // first offset that is kept
+	polled atomic.Int64 // when a reader last looked, in ms; 0: never
+	hw     atomic.Int64 // high watermark: end of what readers may see
 	// publishing is odd while publish changes what is visible: see visible.
 	publishing atomic.Uint32
 
@@ -127,7 +128,7 @@ func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error 
 	if len(p.dirty) == 0 || p.dirty[len(p.dirty)-1] != s {
 		p.dirty = append(p.dirty, s)
 	}
-	if err := p.write(s, run); err != nil {
+	if err := p.write(s, run, now); err != nil {
 		return err
 	}
 	s.note(run, p.written, now)
@@ -142,12 +143,15 @@ const largePart = 32 << 10
 
 // write writes a large run, and gathers small ones: a group of many small
 // commits costs each partition one write.
-func (p *partition) write(s *segment, run []byte) error {
+func (p *partition) write(s *segment, run []byte, now Timestamp) error {
 	large := len(run) >= largePart
 	if p.staged != nil && (large || len(*p.staged)+len(run) > cap(*p.staged)) {
 		if err := p.flush(); err != nil {
 			return err
 		}
+	}
+	if large && p.goesPast(s, len(run), now) {
+		return s.writeDirect(run, p.written)
 	}
 	if large {
 		return s.writeAt(run, p.written)
@@ -158,6 +162,23 @@ func (p *partition) write(s *segment, run []byte) error {
 	}
 	*p.staged = append(*p.staged, run...)
 	return nil
+}
+
+const (
+	// directRun is the size from which a run may be written past the cache of the
+	// operating system: a wait for the disk is worth it.
+	directRun = 256 << 10
+
+	// unreadMs is how long nobody must have read a partition, in ms.
+	unreadMs = 60_000
+)
+
+// goesPast tells whether a run is to be written past the cache of the operating
+// system. To fill the cache costs thrice as much, and pushes out of it what is
+// read; a partition that nobody reads now has no use for it.
+func (p *partition) goesPast(s *segment, size int, now Timestamp) bool {
+	return int64(size) >= min(directRun, p.topic.config().segmentBytes) &&
+		p.nArmed.Load() == 0 && int64(now)-p.polled.Load() >= unreadMs
 }
 
 // flush writes what has been gathered.

@@ -342,6 +342,7 @@ func (r *reader) readable() error {
 	} else if p != r.p {
 		return fmt.Errorf("%w %q: it was deleted and made again", ErrUnknownTopic, p.tp.Topic)
 	}
+	r.p.polled.Store(int64(r.l.now()))
 	b := r.p.bounds()
 	r.end = b.End
 	if !r.opts.Uncommitted {

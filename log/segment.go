@@ -34,8 +34,10 @@ type segment struct {
 	mem    []byte
 	memPos int64
 
-	// Owned by the applier: the file open for writing, or nil.
-	file vfs.File
+	// Owned by the applier: the file open for writing, or nil; and once more for
+	// direct writes, or nil.
+	file   vfs.File
+	direct vfs.File
 
 	shareMu sync.Mutex     // guards the field below
 	shared  *sharedSegment // open for Cursors, or nil
@@ -75,6 +77,58 @@ func (s *segment) writeAt(b []byte, pos int64) error {
 		return fmt.Errorf("write segment %s at %d: %w", s.logName(), pos, err)
 	}
 	return nil
+}
+
+// directBuffers lends memory for direct writes.
+var directBuffers = sync.Pool{New: func() any { b := alignedBytes(directBytes); return &b }}
+
+const directBytes = 2 << 20
+
+// writeDirect is writeAt past the cache of the operating system, but for the
+// parts of a block at both ends. Where the FS cannot do it, it is writeAt.
+func (s *segment) writeDirect(b []byte, pos int64) error {
+	fs, ok := s.fs.(DirectFS)
+	if !ok {
+		return s.writeAt(b, pos)
+	}
+	if s.direct == nil {
+		f, err := fs.OpenDirect(s.logName())
+		if err != nil {
+			return fmt.Errorf("open segment %s: %w", s.logName(), err)
+		}
+		s.direct = f
+	}
+	if head := min(int(padTo(pos, DirectBlock)-pos), len(b)); head > 0 {
+		if err := s.writeAt(b[:head], pos); err != nil {
+			return err
+		}
+		b, pos = b[head:], pos+int64(head)
+	}
+	buf := directBuffers.Get().(*[]byte)
+	defer directBuffers.Put(buf)
+	for len(b) >= DirectBlock {
+		n := copy((*buf)[:cap(*buf)], b[:len(b)-len(b)%DirectBlock])
+		if _, err := s.direct.WriteAt((*buf)[:n], pos); err != nil {
+			return fmt.Errorf("write segment %s at %d: %w", s.logName(), pos, err)
+		}
+		b, pos = b[n:], pos+int64(n)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	return s.writeAt(b, pos)
+}
+
+// close closes what is open for writing.
+func (s *segment) close() error {
+	var errs []error
+	for _, f := range []vfs.File{s.file, s.direct} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	s.file, s.direct = nil, nil
+	return errors.Join(errs...)
 }
 
 // keep holds on to bytes that could not be written, so that they can be read.

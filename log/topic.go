@@ -337,10 +337,7 @@ func deletedDir(dir string, id TopicID) string { return dir + "." + id.String() 
 // closeFiles closes the files that a partition has open for writing.
 func (p *partition) closeFiles() {
 	for _, s := range *p.segments.Load() {
-		if s.file != nil {
-			_ = s.file.Close()
-			s.file = nil
-		}
+		_ = s.close()
 	}
 	p.dirty = nil
 }
