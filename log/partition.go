@@ -174,7 +174,7 @@ const (
 )
 
 // goesPast tells whether a run is to be written past the cache of the operating
-// system. To fill the cache costs thrice as much, and pushes out of it what is
+// system. To fill the cache costs twice as much and more, and pushes out of it what is
 // read; a partition that nobody reads now has no use for it.
 func (p *partition) goesPast(s *segment, size int, now Timestamp) bool {
 	return int64(size) >= min(directRun, p.topic.config().segmentBytes) &&
