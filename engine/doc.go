@@ -10,7 +10,8 @@
 //     before Run returns nil. An error means that the job cannot go on, or, with
 //     ErrSuperseded, that its next generation can.
 //  3. Close the views that you take (Views), or Run cannot return.
-//  4. Give each container a directory of its own.
+//  4. Give containers a directory each, or have the next owner of a task wait
+//     until the last one has closed its state.
 //
 // # Life of a record
 //

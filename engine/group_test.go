@@ -338,3 +338,42 @@ func TestContainersShareABoundedRun(t *testing.T) {
 		}
 	}
 }
+
+// Two containers work in one directory. The state of a task is open as long as its
+// last owner is asked about it: the next one waits, however long.
+func TestContainersShareADirectory(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 4)
+	zombie := &logtest.Mortal{Log: n.log}
+	a := n.start(countJob, func(o *Options) { o.Log = zombie })
+	a.until("readiness", func() bool { s := a.Status(); return s.Ready() })
+	n.fill(0, 100)
+	settleAll(t, a)
+	views, err := a.Views("views-per-page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := n.start(countJob)
+	if err := zombie.Expire(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "tries to open what is open", func() (string, bool) {
+		s, tries := b.Status(), 0
+		for i := range s.Tasks {
+			tries = max(tries, s.Tasks[i].Restarts)
+		}
+		return fmt.Sprint(s.State, tries), tries > stateTries+1
+	})
+	for i := range views {
+		if err := views[i].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	share(t, b)
+	n.fill(100, 200)
+	settleAll(t, b)
+	wantRows(t, counts(t, b, "views-per-page"), filled(200))
+	a.stop()
+	b.stop()
+	n.closeWindows(t, filled(200))
+}

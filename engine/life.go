@@ -98,6 +98,9 @@ func (l *life) restore(ctx context.Context, saved *jobs.Checkpoint) error {
 	db, err := state.Open(ctx, l.c.opts.Log, l.c.spec(l.plan, l.t), l.c.stateOptions(l.t))
 	if err != nil {
 		err = fmt.Errorf("restore: %w", err)
+		if errors.Is(err, state.ErrInUse) {
+			return &transient{err: err} // by a container that had the task, and is about to let go
+		}
 		if errors.As(mayPass(err), new(*transient)) {
 			return &transient{err, stateTries}
 		}

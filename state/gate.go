@@ -1,10 +1,12 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/vfs"
 
@@ -92,6 +94,9 @@ func (g *gate) MkdirAll(dir string, perm os.FileMode) error {
 
 func (g *gate) Lock(name string) (io.Closer, error) {
 	c, err := g.FS.Lock(name)
+	if err != nil && (errors.Is(err, syscall.EAGAIN) || err.Error() == "lock held by current process") { // the latter is Pebble's
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
+	}
 	if err != nil {
 		return nil, err
 	}
