@@ -324,7 +324,7 @@ func (fullDisk) Append(context.Context, log.TopicPartition, []byte) (log.Offset,
 
 func TestFullDisk(t *testing.T) {
 	a := &app{}
-	p := &producer{app: a, log: fullDisk{}, topic: log.Topic{Name: "lines", Partitions: 1}, builders: make([]log.Builder, 1)}
+	p := &producer{app: a, log: fullDisk{}, topic: log.Topic{Name: "lines", Partitions: 1}, flags: &produceFlags{partition: -1}, builders: make([]log.Builder, 1)}
 	err := explain(p.run(t.Context(), strings.NewReader("a\tb\n"), p.parseLine))
 	if !errors.Is(err, log.ErrNoSpace) || !strings.Contains(err.Error(), "make room on the disk") {
 		t.Errorf("got %v", err)
