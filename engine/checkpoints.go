@@ -37,7 +37,7 @@ func tryCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]sa
 	if err != nil {
 		return nil, fmt.Errorf("bounds of %s: %w", tp, err)
 	}
-	if bounds.Start == bounds.End {
+	if bounds.Start == bounds.Stable {
 		return points, nil
 	}
 	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
@@ -45,7 +45,7 @@ func tryCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]sa
 		return nil, fmt.Errorf("open %s: %w", tp, err)
 	}
 	defer r.Close()
-	for r.Position() < bounds.End {
+	for r.Position() < bounds.Stable {
 		recs, err := r.Next(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)

@@ -236,7 +236,7 @@ func (t *task) captureEnds(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("bounds of %s: %w", tp, err)
 		}
-		until[i] = b.End
+		until[i] = b.Stable
 		if in.Repartition {
 			continue
 		}
@@ -245,8 +245,8 @@ func (t *task) captureEnds(ctx context.Context) error {
 			start = s.Offset
 		}
 		t.mu.Lock()
-		t.mu.status.Inputs[i].Offset, t.mu.status.Inputs[i].End = start, b.End
-		t.mu.total += int64(max(0, b.End-start))
+		t.mu.status.Inputs[i].Offset, t.mu.status.Inputs[i].End = start, b.Stable
+		t.mu.total += int64(max(0, b.Stable-start))
 		t.mu.started += int64(start)
 		t.mu.Unlock()
 	}

@@ -123,6 +123,44 @@ func TestBoundedRun(t *testing.T) {
 	wantRows(t, n.finals(), want)
 }
 
+// TestBoundedRunBesideTransaction: a transaction that is open when a bounded run
+// starts is not part of it, and does not hold it up.
+func TestBoundedRunBesideTransaction(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	n.view(0, 1_000, "a")
+	l, ok := n.log.(*log.Embedded)
+	if !ok {
+		t.Fatalf("the node's log is a %T", n.log)
+	}
+	id, err := l.NewProducerID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b log.Builder
+	b.Append(2_000, []byte("a"), []byte("a"))
+	open := slices.Clone(b.Bytes())
+	log.StampProducer(open, id, 0, 0, true)
+	tp := log.TopicPartition{Topic: "views"}
+	produced, err := l.Produce(tp, open, log.ProduceOptions{})
+	if err == nil {
+		_, err = produced.Wait(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.view(0, 3_000, "a")
+	n.runUntilEnd(countJob)
+	wantRows(t, n.finals(), map[string][]int64{"0 a": {1}})
+
+	commit := log.Commit{Markers: []log.Marker{{TopicPartition: tp, ProducerID: id, Commit: true}}}
+	if _, err := l.Commit(context.Background(), &commit); err != nil {
+		t.Fatal(err)
+	}
+	n.runUntilEnd(countJob)
+	wantRows(t, n.finals(), map[string][]int64{"0 a": {1, 3}})
+}
+
 func TestLiveRunAndRestart(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 2)

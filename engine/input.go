@@ -166,7 +166,7 @@ func (in *input) open(ctx context.Context, l log.Log, saved *jobs.InputCheckpoin
 // position sets offset and captured.
 func (in *input) position(ctx context.Context, l log.Log, bounds log.Bounds, saved *jobs.InputCheckpoint, from log.Timestamp) error {
 	if saved == nil {
-		in.offset, in.captured = bounds.Start, bounds.End
+		in.offset, in.captured = bounds.Start, bounds.Stable
 		if from == log.NoTimestamp || in.plan.Repartition || in.spec.Table || in.spec.Options.Bootstrap {
 			return nil
 		}

@@ -92,7 +92,7 @@ func (i *Inspection) open(ctx context.Context, o *Options, b budget, stage *jobs
 			if err != nil {
 				return fmt.Errorf("bounds of %s: %w", tp, err)
 			}
-			end = bounds.End
+			end = bounds.Stable
 		}
 		part.ends = append(part.ends, end)
 	}

@@ -191,7 +191,7 @@ func scan(ctx context.Context, l log.Log, tp log.TopicPartition, f func(*log.Rec
 	if err != nil {
 		return fmt.Errorf("bounds of %s: %w", tp, err)
 	}
-	if bounds.Start == bounds.End {
+	if bounds.Start == bounds.Stable {
 		return nil
 	}
 	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
@@ -199,7 +199,7 @@ func scan(ctx context.Context, l log.Log, tp log.TopicPartition, f func(*log.Rec
 		return fmt.Errorf("open %s: %w", tp, err)
 	}
 	defer r.Close()
-	for r.Position() < bounds.End {
+	for r.Position() < bounds.Stable {
 		recs, err := r.Next(ctx)
 		if err != nil {
 			return fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)

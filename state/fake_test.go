@@ -44,7 +44,8 @@ func (l *fakeLog) Topic(_ context.Context, name string) (log.Topic, error) {
 
 func (l *fakeLog) Bounds(_ context.Context, tp log.TopicPartition) (log.Bounds, error) {
 	t := l.topics[tp.Topic]
-	return log.Bounds{Start: t.start, End: log.Offset(len(t.records))}, nil
+	end := log.Offset(len(t.records))
+	return log.Bounds{Start: t.start, Stable: end, End: end}, nil
 }
 
 func (l *fakeLog) Commit(_ context.Context, c *log.Commit) ([]log.Offset, error) {

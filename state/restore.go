@@ -131,8 +131,8 @@ func (d *DB) examine(cluster string, tails []tail) (positions map[uint32]positio
 		case p.topic != tails[i].topic || p.partition != s.spec.Changelog.Partition:
 			return nil, fmt.Sprintf("store %q mirrors partition %d of topic %x, want %v with id %x",
 				s.spec.Name, p.partition, p.topic, s.spec.Changelog, tails[i].topic), nil
-		case p.offset > tails[i].End:
-			return nil, fmt.Sprintf("store %q is at offset %d of %v, which ends at %d", s.spec.Name, p.offset, s.spec.Changelog, tails[i].End), nil
+		case p.offset > tails[i].Stable:
+			return nil, fmt.Sprintf("store %q is at offset %d of %v, which ends at %d", s.spec.Name, p.offset, s.spec.Changelog, tails[i].Stable), nil
 		}
 	}
 	return positions, "", nil
@@ -150,16 +150,16 @@ func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position
 	for i, s := range d.stores {
 		p, ok := positions[s.spec.ID]
 		delete(positions, s.spec.ID)
-		old := ok && p.offset < tails[i].End && p.age(now) > d.opts.DeleteRetention/2
+		old := ok && p.offset < tails[i].Stable && p.age(now) > d.opts.DeleteRetention/2
 		if ok && !old && p.offset >= tails[i].Start {
 			s.pos = p
 			continue
 		}
 		if ok {
 			d.logger.Info("store is restored whole", "store", s.spec.Name, "offset", p.offset,
-				"changelog", s.spec.Changelog, "start", tails[i].Start, "end", tails[i].End, "age", p.age(now))
+				"changelog", s.spec.Changelog, "start", tails[i].Start, "end", tails[i].Stable, "age", p.age(now))
 		}
-		if tails[i].End > tails[i].Start {
+		if tails[i].Stable > tails[i].Start {
 			d.counters.restores.Inc(1)
 		}
 		// Deletions that the store needs are kept in the changelog for some time
@@ -186,7 +186,7 @@ func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position
 func (d *DB) restore(ctx context.Context, l log.Log, tails []tail) error {
 	var done, total int64
 	for i, s := range d.stores {
-		total += int64(tails[i].End - s.pos.offset)
+		total += int64(tails[i].Stable - s.pos.offset)
 	}
 	if total == 0 {
 		return nil
@@ -197,10 +197,10 @@ func (d *DB) restore(ctx context.Context, l log.Log, tails []tail) error {
 	}
 	started := d.opts.Now()
 	for i, s := range d.stores {
-		if s.pos.offset >= tails[i].End {
+		if s.pos.offset >= tails[i].Stable {
 			continue
 		}
-		err := d.restoreStore(ctx, l, s, tails[i].End, func(n int64) {
+		err := d.restoreStore(ctx, l, s, tails[i].Stable, func(n int64) {
 			done += n
 			d.opts.Progress(done, total)
 		})

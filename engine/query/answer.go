@@ -473,7 +473,7 @@ func repartitionEnds(ctx context.Context, src engine.Source, l log.Log) ([]log.G
 			if err != nil {
 				return nil, fmt.Errorf("end of %v: %w", in.TopicPartition, err)
 			}
-			ends = append(ends, log.GroupOffset{TopicPartition: in.TopicPartition, Offset: b.End})
+			ends = append(ends, log.GroupOffset{TopicPartition: in.TopicPartition, Offset: b.Stable})
 		}
 	}
 	return ends, nil
