@@ -23,6 +23,13 @@
 // queued before it: its batches are admitted to the log in order, and all that
 // are queued share one sync.
 //
+// # Who may do what
+//
+// With Options.SASL, or TLS that requires certificates, clients say who they are;
+// every API asks whether they may do what they ask for, and a resource without
+// ACLs is closed to all but super users. Otherwise such a resource is open, and
+// only loopback addresses are served. Access changes users and ACLs.
+//
 // # A frame
 //
 //	length 4 · api key 2 · version 2 · correlation id 4 · client id 2+ · tags, if flexible · body
