@@ -144,7 +144,7 @@ func TestAlterConfigs(t *testing.T) {
 	f("emptied", nil, false, nil, map[string]string{})
 	f("validated", []pair{{Name: "retention.ms", Value: str("9")}}, true, nil, before)
 	f("null", []pair{{Name: "retention.ms"}}, false, kerr.InvalidRequest, before)
-	f("twice", []pair{{Name: "retention.ms", Value: str("1")}, {Name: "retention.ms", Value: str("2")}}, false, kerr.InvalidRequest, before)
+	f("twice", []pair{{Name: "retention.ms", Value: str("1")}, {Name: "retention.ms", Value: str("2")}}, false, nil, map[string]string{"retention.ms": "2"})
 	f("unknown", []pair{{Name: "retention.weeks", Value: str("1")}}, false, kerr.InvalidConfig, before)
 	f("bad", []pair{{Name: "retention.ms", Value: str("soon")}}, false, kerr.InvalidConfig, before)
 }

@@ -81,7 +81,7 @@ func newAPIs() map[int16]*api {
 		deleteGroupsAPI,
 		offsetDeleteAPI,
 		alterConfigsAPI,
-		describeLogDirsAPI,
+		alterReplicaLogDirsAPI, describeLogDirsAPI,
 		saslAuthenticateAPI,
 		createPartitionsAPI,
 		electLeadersAPI,
