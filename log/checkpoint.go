@@ -104,7 +104,7 @@ func (l *Embedded) syncDirty(work []dirtyPartition) error {
 			}
 		}
 		for _, f := range w.indexes {
-			if err := writeFile(l.fs, f.name, f.data, true); err != nil {
+			if err := f.store(l.fs); err != nil {
 				return err
 			}
 		}

@@ -29,7 +29,8 @@ func (l *Embedded) swap(p *partition, group []*segment, s *segment, name string)
 	aborted := between(*p.txns.aborted.Load(), s.base, list[at+len(group)].base)
 	if len(aborted) > 0 {
 		// What it has too many of, should this end here, is passed over.
-		if err := writeFile(l.fs, s.path+txnIndexSuffix, appendTxnIndex(nil, aborted), true); err != nil {
+		f := txnIndexFile{s.path + txnIndexSuffix, appendTxnIndex(nil, aborted)}
+		if err := f.store(l.fs); err != nil {
 			return err
 		}
 	}

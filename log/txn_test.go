@@ -504,6 +504,13 @@ func TestTxnIndexBytes(t *testing.T) {
 	}
 }
 
+// A file that grew before its bytes came holds zeros, which are no entry.
+func TestTxnIndexOfZeros(t *testing.T) {
+	if list, err := decodeTxnIndex(make([]byte, 2*txnIndexEntrySize)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v, %v, want ErrCorrupt", list, err)
+	}
+}
+
 func FuzzDecodeTxnIndex(f *testing.F) {
 	f.Add(appendTxnIndex(nil, []abortedTxn{{AbortedTxn{1, 2, 3}, 4}, {AbortedTxn{5, 0, 7}, 2}}))
 	f.Add([]byte{})

@@ -44,7 +44,7 @@ func decodeTxnIndex(b []byte) ([]abortedTxn, error) {
 	for f := (fields{b: b}); len(f.b) > 0; {
 		version := f.int16()
 		a := abortedTxn{AbortedTxn{f.int64(), Offset(f.int64()), Offset(f.int64())}, Offset(f.int64())}
-		if version != 0 || a.ProducerID < 0 || a.FirstOffset < 0 || a.LastOffset < a.FirstOffset || a.LastOffset <= end || a.stable < 0 || a.stable > a.LastOffset+1 {
+		if version != 0 || a.ProducerID < 0 || a.FirstOffset < 0 || a.LastOffset <= a.FirstOffset || a.LastOffset <= end || a.stable < 0 || a.stable > a.LastOffset+1 {
 			return nil, fmt.Errorf("%w: transaction index: entry %d, version %d, %+v makes no sense", ErrCorrupt, len(list), version, a)
 		}
 		end = a.LastOffset
@@ -69,6 +69,18 @@ func readTxnIndex(s *segment) ([]abortedTxn, error) {
 type txnIndexFile struct {
 	name string
 	data []byte
+}
+
+// store puts the file in place of the one that may be there, so that a crash
+// leaves one of them whole. The caller syncs the directory.
+func (f *txnIndexFile) store(fs FS) error {
+	if err := writeFile(fs, f.name+tempSuffix, f.data, true); err != nil {
+		return err
+	}
+	if err := fs.Rename(f.name+tempSuffix, f.name); err != nil {
+		return fmt.Errorf("rename %s: %w", f.name+tempSuffix, err)
+	}
+	return nil
 }
 
 // dirtyTxnIndexes returns the transaction indexes that have changed since the
