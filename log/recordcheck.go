@@ -72,48 +72,32 @@ func walkRecords(info *BatchInfo, body []byte) (recordFacts, error) {
 		return f, fmt.Errorf("%w: %d records in %d bytes", ErrInvalidRecord, info.Count, len(body))
 	}
 	bad := func(i int, reason string) (recordFacts, error) { return f, &InvalidRecordError{[]int{i}, reason} }
+	var r Record
 	p := 0
 	for i := range info.Count {
-		u, q := uvarint(body, p)
-		size := unzigzag(u)
-		if q < 0 || size < minRecordSize-1 || size > int64(len(body)-q) {
-			return bad(i, "its length goes beyond the batch")
+		next, time, offset := decodeShort(&r, body, p)
+		key := r.Key != nil
+		if next == 0 {
+			var wrong string
+			if next, time, offset, key, wrong = walkLong(body, p); wrong != "" {
+				return bad(i, wrong)
+			}
 		}
-		b := body[q : q+int(size)]
-		p = q + int(size)
-		u, q = uvarint(b, 1)
-		if q < 0 {
-			return bad(i, "bad timestamp")
+		if offset != int64(i) {
+			return bad(i, fmt.Sprintf("offset delta %d, want %d", offset, i))
 		}
-		delta := Timestamp(unzigzag(u))
-		t := info.BaseTimestamp + delta
-		if (t < info.BaseTimestamp) != (delta < 0) {
+		t := info.BaseTimestamp + Timestamp(time)
+		if (t < info.BaseTimestamp) != (time < 0) {
 			return bad(i, "its timestamp overflows")
 		}
 		f.maxTime = max(f.maxTime, t)
 		if t != NoTimestamp {
 			f.minTime = min(f.minTime, t)
 		}
-		u, q = uvarint(b, q)
-		if q < 0 || unzigzag(u) != int64(i) {
-			return bad(i, fmt.Sprintf("offset delta %d, want %d", unzigzag(u), i))
-		}
-		key, q := skipNullable(b, q)
-		if q < 0 {
-			return bad(i, "bad key")
-		}
 		if !key && f.keyless < 0 {
 			f.keyless = i
 		}
-		if _, q = skipNullable(b, q); q < 0 {
-			return bad(i, "bad value")
-		}
-		if q == len(b)-1 && b[q] == 0 {
-			continue // no headers
-		}
-		if q = skipHeaders(b, q); q != len(b) {
-			return bad(i, "bad headers")
-		}
+		p = next
 	}
 	if p != len(body) {
 		return f, fmt.Errorf("%w: %d bytes after the last of %d records", ErrInvalidRecord, len(body)-p, info.Count)
@@ -134,6 +118,37 @@ func keylessError(batch []byte) error {
 		}
 	}
 	return bad
+}
+
+// walkLong walks over the record at body[p:], whatever it looks like. It returns
+// where the next record begins, the deltas and whether there is a key, or what is
+// wrong.
+func walkLong(body []byte, p int) (next int, time, offset int64, key bool, bad string) {
+	u, q := uvarint(body, p)
+	size := unzigzag(u)
+	if q < 0 || size < minRecordSize-1 || size > int64(len(body)-q) {
+		return 0, 0, 0, false, "its length goes beyond the batch"
+	}
+	b := body[q : q+int(size)]
+	next = q + int(size)
+	u, q = uvarint(b, 1)
+	if time = unzigzag(u); q < 0 {
+		return 0, 0, 0, false, "bad timestamp"
+	}
+	u, q = uvarint(b, q)
+	if offset = unzigzag(u); q < 0 {
+		return 0, 0, 0, false, "bad offset"
+	}
+	if key, q = skipNullable(b, q); q < 0 {
+		return 0, 0, 0, false, "bad key"
+	}
+	if _, q = skipNullable(b, q); q < 0 {
+		return 0, 0, 0, false, "bad value"
+	}
+	if q = skipHeaders(b, q); q != len(b) {
+		return 0, 0, 0, false, "bad headers"
+	}
+	return next, time, offset, key, ""
 }
 
 // skipNullable passes over a length and that many bytes at b[i:], and tells

@@ -150,10 +150,11 @@ func BenchmarkCheckRecords(b *testing.B) {
 	batch := appendBatch(nil, BatchInfo{ProducerID: -1, LastOffsetDelta: 149}, 1000, recs)
 	info := parseHeader(batch)
 	b.ReportAllocs()
+	cpu := startCPU(b)
 	for b.Loop() {
 		if _, err := checkRecords(&info, batch); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/150, "ns/record")
+	cpu.report(150 * b.N)
 }
