@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"pgregory.net/rapid"
 
+	"github.com/gretestream/grete/log"
 	"github.com/gretestream/grete/log/kafka"
 )
 
@@ -91,4 +95,124 @@ func TestClientRoundTrip(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client finds offsets by time, and reads from there.
+func TestClientOffsetsByTime(t *testing.T) {
+	s, _ := serve(t, nil)
+	cl := franz(t, s, kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	base := time.UnixMilli(1_700_000_000_000)
+	for i := range 100 {
+		produceAll(t, cl, &kgo.Record{Value: fmt.Append(nil, i), Timestamp: base.Add(time.Duration(i) * time.Second)})
+	}
+	from := base.Add(41500 * time.Millisecond)
+	reader := franz(t, s, kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AfterMilli(from.UnixMilli())))
+	for i, r := range consume(t, reader, 58) {
+		if want := fmt.Sprint(42 + i); string(r.Value) != want {
+			t.Fatalf("record %d is %s, want %s", i, r.Value, want)
+		}
+	}
+}
+
+// What was acknowledged is there after a restart on the same directory, under the
+// same topic id, and a client goes on where it was.
+func TestClientRestart(t *testing.T) {
+	dir := t.TempDir()
+	l, err := log.Open(dir, log.Options{ReserveBytes: -1, BallastBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := "127.0.0.1:0"
+	listen := func() *kafka.Server {
+		s, err := kafka.Listen(kafka.Options{Log: l, Addr: addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr = s.Addr()
+		return s
+	}
+	s := listen()
+	cl := franz(t, s, kgo.DefaultProduceTopic("t"), kgo.ConsumeTopics("t"))
+	for round := range 3 {
+		var recs []*kgo.Record
+		for i := range 50 {
+			recs = append(recs, &kgo.Record{Key: fmt.Append(nil, i), Value: fmt.Append(nil, round, " ", i)})
+		}
+		produceAll(t, cl, recs...)
+		seen := map[string]bool{}
+		for _, r := range consume(t, cl, 50) {
+			seen[string(r.Value)] = true
+		}
+		for _, r := range recs {
+			if !seen[string(r.Value)] {
+				t.Fatalf("round %d: %s is missing", round, r.Value)
+			}
+		}
+		if err := s.Shutdown(testCtx(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if l, err = log.Open(dir, log.Options{ReserveBytes: -1, BallastBytes: -1}); err != nil {
+			t.Fatal(err)
+		}
+		s = listen()
+	}
+	_ = s.Close()
+	_ = l.Close()
+}
+
+// The same requests to kfake, which is right about these, give the same answers.
+func TestSameAsKfake(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fake.Close()
+	ours, _, _ := serveTopic(t, 1, nil)
+	nc, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", fake.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	theirs := &client{t: t, Conn: nc}
+	rapid.Check(t, func(rt *rapid.T) {
+		both := func(what string, do func(c *client) string) {
+			if a, b := do(ours), do(theirs); a != b {
+				rt.Errorf("%s: we say %s, kfake %s", what, a, b)
+			}
+		}
+		offset := rapid.Int64Range(-1, 60).Draw(rt, "offset")
+		at := rapid.Int64Range(999, 1012).Draw(rt, "time")
+		n := rapid.IntRange(1, 10).Draw(rt, "records")
+		switch rapid.SampledFrom([]string{"produce", "fetch", "list"}).Draw(rt, "request") {
+		case "produce":
+			vs := make([]string, n)
+			both("produce", func(c *client) string {
+				p := c.produce(encodeBatch(values(vs...), nil))
+				return fmt.Sprint(name(p.ErrorCode), p.BaseOffset, p.LogAppendTime, p.LogStartOffset)
+			})
+		case "fetch":
+			both(fmt.Sprint("fetch at ", offset), func(c *client) string {
+				p := c.fetch(offset, nil)
+				text := name(p.ErrorCode)
+				if p.ErrorCode == 0 {
+					text = fmt.Sprint(p.HighWatermark, p.LastStableOffset, p.LogStartOffset, contents(t, p.RecordBatches))
+				}
+				return text
+			})
+		case "list":
+			both(fmt.Sprint("list at ", at), func(c *client) string {
+				p := c.listOffset(7, at, 0)
+				return fmt.Sprint(name(p.ErrorCode), p.Offset, p.Timestamp)
+			})
+			for _, special := range []int64{-1, -2} {
+				both(fmt.Sprint("list at ", special), func(c *client) string {
+					p := c.listOffset(7, special, 0)
+					return fmt.Sprint(name(p.ErrorCode), p.Offset, p.Timestamp)
+				})
+			}
+		}
+	})
 }
