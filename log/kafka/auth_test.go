@@ -262,6 +262,10 @@ func accessCases() []accessCase {
 		{key: kmsg.IncrementalAlterConfigs, code: topicNo, needs: onTopic(alterConfigs), req: with(kmsg.IncrementalAlterConfigs, func(r kmsg.Request) {
 			r.(*kmsg.IncrementalAlterConfigsRequest).Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"}}
 		})},
+		{key: kmsg.AlterReplicaLogDirs, code: clusterNo, needs: onCluster(alter), req: with(kmsg.AlterReplicaLogDirs, func(r kmsg.Request) {
+			r.SetVersion(2)
+			r.(*kmsg.AlterReplicaLogDirsRequest).Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "t", Partitions: parts}}}}
+		})},
 		{key: kmsg.DescribeLogDirs, code: clusterNo, needs: onCluster(describe), req: with(kmsg.DescribeLogDirs, func(r kmsg.Request) { r.SetVersion(3) })},
 		{key: kmsg.CreatePartitions, code: topicNo, needs: onTopic(alter), req: with(kmsg.CreatePartitions, func(r kmsg.Request) {
 			req := r.(*kmsg.CreatePartitionsRequest)
