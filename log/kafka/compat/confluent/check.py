@@ -28,7 +28,7 @@ def producer(**config):
 
 def send(t, records, p=None, **config):
     """Sends (key, value, headers, timestamp) and returns the offsets that were acknowledged."""
-    p, offsets = p or producer(**config), []
+    p, offsets = producer(**config) if p is None else p, []  # an idle producer is false in old releases
 
     def delivered(err, m):
         if err:
