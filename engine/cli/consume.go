@@ -90,6 +90,14 @@ on where the group has stopped, and commits what it has printed.`,
 				return err
 			}
 			defer d.closing(&err)
+			if f.group != "" && d.held() && d.holder.Kafka != "" {
+				joined, err := a.joinServer(cmd.Context(), d)
+				if err != nil {
+					return err
+				}
+				defer joined.closing(&err)
+				d = joined
+			}
 			p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: args[0], left: f.limit, until: until, layout: print}
 			err = a.consume(cmd.Context(), d, p, &f, start)
 			if f.follow && cmd.Context().Err() != nil {

@@ -187,6 +187,8 @@ func TestServe(t *testing.T) {
 	h := hold(t, dir, "serve", "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0")
 	h.ask(0, "produce lines", "a\tone\n", "Produced 1")
 	h.ask(0, "consume lines", "", "one")
+	h.ask(0, "consume lines --group readers --print %k", "", "a")
+	h.ask(0, "group describe readers", "", "readers", "lines")
 	h.ask(0, "run shout --until-end --http 127.0.0.1:0", "", "1 records") // through its Kafka listener
 	h.ask(0, "consume upper", "", "ONE")
 	// A job that ran before is asked through the log of the other process.
