@@ -152,6 +152,9 @@ func (c *txns) init(ctx context.Context, id string, timeout time.Duration, asker
 	if err := c.bump(&next); err != nil {
 		return noProducer, err
 	}
+	// Only who has asked under its own name may ask again: the producer that a new
+	// one takes the id from must not get to be that one.
+	next.previous = asker
 	next.status, next.parts, next.started = kmsg.TransactionStateEmpty, nil, log.NoTimestamp
 	if err := c.store(ctx, t, next, nil); err != nil {
 		return noProducer, err
@@ -250,7 +253,7 @@ func (c *txns) finish(ctx context.Context, id string, p producerEpoch, commit, b
 		if commit {
 			ended = kmsg.TransactionStateCompleteCommit
 		}
-		if bump && p == t.previous && t.status == ended {
+		if bump && p == t.previous && p != noProducer && t.status == ended {
 			now = t.producer // the answer was lost
 			return nil
 		}

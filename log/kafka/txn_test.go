@@ -163,6 +163,8 @@ func TestInitProducerFences(t *testing.T) {
 	}
 	want(t, "the zombie commits", zombie.end(true), "PRODUCER_FENCED")
 	want(t, "the zombie adds", zombie.add("t", 0), "PRODUCER_FENCED")
+	_, errName := initProducer(c, "a", zombie.pid, int64(zombie.epoch))
+	want(t, "the zombie goes on", errName, "PRODUCER_FENCED")
 	want(t, "state", p.state(), "Empty []")
 
 	// KIP-360: a producer goes on under its own name; a repeated request gives
@@ -186,6 +188,41 @@ func TestInitProducerFences(t *testing.T) {
 		req.Version, req.TransactionalID, req.TransactionTimeoutMillis = 4, &bad.id, bad.timeout
 		want(t, "init", name(ask[*kmsg.InitProducerIDResponse](c, req).ErrorCode), bad.want)
 	}
+}
+
+// A producer whose id a new one has taken does not become that one by asking for
+// the next epoch, also when nothing was open, and after a restart.
+func TestInitProducerAfterAnother(t *testing.T) {
+	s, l := serve(t, nil)
+	createTopic(t, l, "t")
+	c := dial(t, s)
+	zombie := mustInit(c, "a")
+	p := mustInit(c, "a")
+	refused := func(when string) {
+		t.Helper()
+		_, errName := initProducer(c, "a", zombie.pid, int64(zombie.epoch))
+		want(t, "the zombie goes on "+when, errName, "PRODUCER_FENCED")
+		bumps := *zombie
+		bumps.version = 5
+		want(t, "the zombie commits "+when, bumps.end(true), "PRODUCER_FENCED")
+		nobody := producer{c: c, id: "a", pid: -1, epoch: -1, version: 5}
+		want(t, "nobody commits "+when, nobody.end(true), "INVALID_PRODUCER_ID_MAPPING")
+	}
+	refused("at once")
+	want(t, "add", p.add("t", 0), "")
+	want(t, "commit", p.end(true), "")
+	refused("after a commit")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := kafka.Listen(kafka.Options{Log: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c = dial(t, s)
+	zombie.c, p.c = c, c
+	refused("after a restart")
 }
 
 // Producer ids without a transactional id are always to be had, and never twice

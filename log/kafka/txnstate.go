@@ -24,7 +24,8 @@ import (
 //	                                    4+ topics: 2+ name, 4+ partitions, 4 each; null if empty
 //	                                    8  time of the last change, ms
 //	                                    8  time of the transaction's begin, ms, or -1
-//	                                    tags of version 1: 0 the producer id before this one
+//	                                    tags of version 1: 0 the producer id before this one,
+//	                                      2 if it is 2: the same producer had the epoch before
 //
 // A null value forgets the id.
 const (
@@ -39,7 +40,7 @@ var txnPartition = log.TopicPartition{Topic: txnTopic}
 // another one, stores it, and only then takes its place.
 type txnState struct {
 	producer producerEpoch
-	previous producerEpoch // before the last bump, so that a repeated request is known
+	previous producerEpoch // of the same producer before the last bump, so that a repeated request is known
 	timeout  time.Duration
 	status   kmsg.TransactionState
 	parts    []log.TopicPartition // of the transaction, sorted
@@ -74,6 +75,8 @@ func (t *txnState) encode(b *log.Builder, id string) {
 	value.LastUpdateTimestamp, value.StartTimestamp = int64(t.updated), int64(t.started)
 	if t.previous.id != t.producer.id {
 		value.PreviousProducerID = t.previous.id
+	} else {
+		value.ClientTransactionVersion = txnVersion
 	}
 	b.Append(t.updated, key.AppendTo(nil), value.AppendTo(nil))
 }
@@ -105,9 +108,12 @@ func decodeTxnState(r *log.Record) (id string, t *txnState, ok bool, err error) 
 		updated:  log.Timestamp(value.LastUpdateTimestamp),
 		started:  log.Timestamp(value.StartTimestamp),
 	}
-	t.previous = producerEpoch{value.ProducerID, value.ProducerEpoch - 1}
-	if value.PreviousProducerID >= 0 {
+	t.previous = noProducer
+	switch {
+	case value.PreviousProducerID >= 0:
 		t.previous = producerEpoch{value.PreviousProducerID, lastEpoch}
+	case value.ClientTransactionVersion >= txnVersion && value.ProducerEpoch > 0:
+		t.previous = producerEpoch{value.ProducerID, value.ProducerEpoch - 1}
 	}
 	for _, topic := range value.Topics {
 		for _, p := range topic.Partitions {

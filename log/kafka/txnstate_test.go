@@ -22,11 +22,12 @@ func txnRecord(t testing.TB, id string, s *txnState) log.Record {
 }
 
 var txnStates = []*txnState{
-	{producer: producerEpoch{7, 0}, previous: producerEpoch{7, -1}, timeout: time.Minute, updated: 5, started: log.NoTimestamp},
+	{producer: producerEpoch{7, 0}, previous: noProducer, timeout: time.Minute, updated: 5, started: log.NoTimestamp},
 	{
 		producer: producerEpoch{7, 3}, previous: producerEpoch{7, 2}, timeout: time.Second, status: kmsg.TransactionStateOngoing,
 		parts: []log.TopicPartition{{Topic: "a", Partition: 1}, {Topic: "a", Partition: 2}, {Topic: "b"}}, updated: 9, started: 8,
 	},
+	{producer: producerEpoch{7, 4}, previous: noProducer, timeout: time.Second, status: kmsg.TransactionStateCompleteCommit, updated: 9, started: log.NoTimestamp},
 	{producer: producerEpoch{8, 0}, previous: producerEpoch{7, lastEpoch}, timeout: time.Second, status: kmsg.TransactionStateCompleteCommit, updated: 9, started: log.NoTimestamp},
 }
 
