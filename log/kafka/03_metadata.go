@@ -99,7 +99,7 @@ func (s *Server) findTopic(ctx context.Context, r *request, name string, create 
 		return log.Topic{}, err
 	}
 	topic, err := s.opts.Log.Topic(ctx, name)
-	if !errors.Is(err, log.ErrUnknownTopic) || !create {
+	if !errors.Is(err, log.ErrUnknownTopic) || !create || isReserved(name) {
 		return topic, err
 	}
 	if err := r.create(name); err != nil {

@@ -254,6 +254,24 @@ func TestMetadataCreates(t *testing.T) {
 	}
 }
 
+// The log's own topics are not made by being named: they would be anybody's.
+func TestMetadataDoesNotCreateReserved(t *testing.T) {
+	s, l := serve(t, nil)
+	c := dial(t, s)
+	for _, reserved := range []string{"__transaction_state", "__cluster_metadata"} {
+		got := c.metadata(9, true, reserved).Topics[0]
+		want(t, reserved, name(got.ErrorCode), "UNKNOWN_TOPIC_OR_PARTITION")
+		if _, err := l.Topic(t.Context(), reserved); err == nil {
+			t.Errorf("%s was made", reserved)
+		}
+	}
+	mustInit(c, "a")
+	topic, err := l.Topic(t.Context(), "__transaction_state")
+	if err != nil || !topic.Internal {
+		t.Errorf("%+v, %v, want an internal topic", topic, err)
+	}
+}
+
 func TestMetadataAdvertised(t *testing.T) {
 	s, _ := serve(t, func(o *kafka.Options) { o.Advertised = "grete.example:19092" })
 	if b := dial(t, s).metadata(9, false).Brokers[0]; b.Host != "grete.example" || b.Port != 19092 {
