@@ -64,7 +64,7 @@ func (s *Server) fetch(ctx context.Context, r *request) (kmsg.Response, error) {
 	}
 	wake := make(chan struct{}, 1)
 	defer f.each(func(p *fetchPart) { p.cursor.Disarm(wake) })
-	timeout := time.NewTimer(time.Duration(req.MaxWaitMillis) * time.Millisecond)
+	timeout := time.NewTimer(min(time.Duration(req.MaxWaitMillis)*time.Millisecond, r.patience()))
 	defer timeout.Stop()
 	for {
 		// Look again after arming: records may have come in between.

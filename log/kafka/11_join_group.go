@@ -39,11 +39,13 @@ func (s *Server) joinGroup(ctx context.Context, r *request) (kmsg.Response, erro
 	if resp != nil {
 		return resp, nil
 	}
+	id := req.MemberID
+	r.forget() // of what it says the group has a copy
 	select {
 	case resp := <-wait:
 		return resp, nil
 	case <-s.stopping:
-		return refuseJoin(req.MemberID, kerr.NotCoordinator), nil
+		return refuseJoin(id, kerr.NotCoordinator), nil
 	case <-ctx.Done(): // no leave: the session of the member goes on
 		return nil, ctx.Err()
 	}

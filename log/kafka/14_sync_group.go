@@ -28,6 +28,7 @@ func (s *Server) syncGroup(ctx context.Context, r *request) (kmsg.Response, erro
 	if resp != nil {
 		return resp, nil
 	}
+	r.forget() // of what it says the group has a copy
 	select {
 	case resp := <-wait:
 		return resp, nil

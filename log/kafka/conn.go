@@ -222,14 +222,14 @@ func (c *conn) parse(frame []byte) (*request, error) {
 	}
 	_, decoded, err := r.shapes[r.version-r.min].check(r.key, r.body.IsFlexible(), rest)
 	if err == nil {
-		if err := c.s.decoded.Acquire(c.ctx, decoded); err != nil {
+		if err := c.acquire(c.s.decoded.of(int(decoded)), decoded); err != nil {
 			return nil, err
 		}
 		r.decoded = decoded
 		err = r.body.ReadFrom(rest)
 	}
 	if err != nil {
-		c.s.decoded.Release(r.decoded)
+		c.s.decoded.of(int(r.decoded)).Release(r.decoded)
 		return nil, refusef("malformed", "decode %s version %d of %d bytes: %w", r.key.Name(), r.version, len(frame), err)
 	}
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"math/bits"
 	"os"
 	"sync"
@@ -26,7 +27,7 @@ const (
 )
 
 // frameBudget bounds the bytes of all frames that have been read and not
-// answered. Small frames have a share of their own, so that heartbeats pass by
+// answered, or of what they decode to. Small frames have a share of their own, so that heartbeats pass by
 // those who fill the rest.
 type frameBudget struct {
 	small, large *semaphore.Weighted
@@ -119,11 +120,27 @@ func makeFrame(n int) []byte {
 // memory.
 func (r *request) release() {
 	r.conn.s.queued.of(len(r.frame)).Release(int64(len(r.frame)))
-	r.conn.s.decoded.Release(r.decoded)
+	r.conn.s.decoded.of(int(r.decoded)).Release(r.decoded)
 	// What others keep of their frames, such as the subscriptions of members, is
 	// theirs; Produce keeps nothing.
 	if n := cap(r.frame); r.api != nil && r.key == kmsg.Produce && n >= pooledFrom && n <= pooledUpTo {
 		frame := r.frame[:n]
 		frames.Put(&frame)
 	}
+}
+
+// forget gives back, before a request waits for others, what it has taken of the
+// shared memory. Nothing of frame and body is there any more then.
+func (r *request) forget() {
+	r.release()
+	r.frame, r.body, r.decoded = nil, nil, 0
+}
+
+// patience is how long a request may wait for records at most: for ever, unless
+// it takes so much of the shared memory that others may wait for that.
+func (r *request) patience() time.Duration {
+	if len(r.frame) > smallFrame || r.decoded > smallFrame {
+		return r.conn.s.opts.MaxWrite
+	}
+	return math.MaxInt64
 }

@@ -9,8 +9,45 @@ import (
 	"github.com/rcrowley/go-metrics"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/gretestream/grete/log"
 	"github.com/gretestream/grete/log/kafka"
 )
+
+// Fetches that decode to much, and wait for records that do not come, hold up
+// nobody for long: small requests not at all.
+func TestLargeRequestsThatWait(t *testing.T) {
+	s, l := serve(t, func(o *kafka.Options) {
+		o.MaxRequestBytes, o.MaxQueuedBytes, o.MaxWrite = 4<<20, 16<<20, 2*time.Second
+	})
+	createTopic(t, l, "t")
+	fetch := fetchRequest(4, log.TopicID{}, 0)
+	fetch.MaxWaitMillis, fetch.MinBytes = 1<<31-1, 1
+	for range 650_000 {
+		fetch.Topics = append(fetch.Topics, kmsg.NewFetchRequestTopic())
+	}
+	var waiting []*client
+	for range 4 {
+		c := dial(t, s)
+		c.send(fetch)
+		waiting = append(waiting, c)
+	}
+	eventually(t, "some wait", func() bool { return s.Parked() > 0 })
+	small := dial(t, s)
+	_ = small.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if got := small.metadata(9, false, "t").Topics[0]; got.ErrorCode != 0 {
+		t.Errorf("a small request beside them: %s", name(got.ErrorCode))
+	}
+	answers := 0
+	for _, c := range waiting {
+		_ = c.SetReadDeadline(time.Now().Add(60 * time.Second))
+		if n, _ := c.Read(make([]byte, 1)); n == 1 {
+			answers++
+		}
+	}
+	if answers < 2 {
+		t.Errorf("%d of %d large requests got an answer, want 2 or more", answers, len(waiting))
+	}
+}
 
 // Clients that announce large requests and send a part of them hold up nobody,
 // and are turned away in time.

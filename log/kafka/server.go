@@ -29,8 +29,8 @@ type Server struct {
 	hashing   *semaphore.Weighted // passwords at a time
 
 	listeners []net.Listener
-	queued    frameBudget         // bytes of requests, of Options.MaxQueuedBytes
-	decoded   *semaphore.Weighted // bytes of what they decode to, as many
+	queued    frameBudget // bytes of requests, of Options.MaxQueuedBytes
+	decoded   frameBudget // bytes of what they decode to, at least as many
 
 	ctx    context.Context // of all requests; ends with the server
 	cancel context.CancelFunc
@@ -88,7 +88,7 @@ func Listen(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, logger: opts.Logger.Named("kafka"), apis: newAPIs(),
-		queued: newFrameBudget(opts.MaxQueuedBytes), decoded: semaphore.NewWeighted(max(opts.MaxQueuedBytes, maxDecoded)), conns: map[*conn]struct{}{},
+		queued: newFrameBudget(opts.MaxQueuedBytes), decoded: newFrameBudget(max(opts.MaxQueuedBytes, 2*maxDecoded)), conns: map[*conn]struct{}{},
 		stopping: make(chan struct{}), perIP: map[string]int{},
 		hashing: semaphore.NewWeighted(maxHashing),
 	}
