@@ -76,22 +76,21 @@ func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.Pr
 		return nil, err
 	}
 	tp := log.TopicPartition{Topic: name, Partition: p.Partition}
-	opts := log.ProduceOptions{NoWait: req.Acks == 0}
 	if info, _ := log.ParseBatch(p.Records); info.IsTransactional() {
-		return s.produceTxn(r, tp, p.Records, &info, opts)
+		return s.produceTxn(r, tp, p.Records, &info)
 	}
-	return s.opts.Log.Produce(tp, p.Records, opts)
+	return s.opts.Log.Produce(tp, p.Records, log.ProduceOptions{})
 }
 
 // produceTxn admits a batch of a transaction that is open and has its partition.
-func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, info *log.BatchInfo, opts log.ProduceOptions) (pd *log.Produced, err error) {
+func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, info *log.BatchInfo) (pd *log.Produced, err error) {
 	id := r.body.(*kmsg.ProduceRequest).TransactionID
 	if id == nil {
 		return nil, kerr.TransactionalIDAuthorizationFailed
 	}
 	p := producerEpoch{info.ProducerID, info.ProducerEpoch}
 	errTxn := s.txns.write(r.conn.ctx, *id, p, false, []log.TopicPartition{tp}, func() {
-		pd, err = s.opts.Log.Produce(tp, batch, opts)
+		pd, err = s.opts.Log.Produce(tp, batch, log.ProduceOptions{})
 	})
 	if errTxn != nil {
 		return nil, oldFence(errTxn) // in all versions
@@ -161,7 +160,8 @@ func checkRecordSet(b []byte, version int16) error {
 }
 
 // finishProduce waits for all batches. Their bytes are the log's until then, so
-// the end of ctx does not end it.
+// the end of ctx does not end it. With acks=0 nobody is told, but it is waited for
+// all the same: who is not slowed down by answers fills the memory otherwise.
 func (s *Server) finishProduce(ctx context.Context, r *request, parts []producing) (kmsg.Response, error) {
 	req := r.body.(*kmsg.ProduceRequest)
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
@@ -172,7 +172,7 @@ func (s *Server) finishProduce(ctx context.Context, r *request, parts []producin
 		t.Topic, t.TopicID = asked.Topic, asked.TopicID
 		t.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(asked.Partitions))
 		for j := range asked.Partitions {
-			err := s.finishPart(ctx, &t.Partitions[j], asked.Partitions[j].Partition, &parts[0], req.Acks)
+			err := s.finishPart(ctx, &t.Partitions[j], asked.Partitions[j].Partition, &parts[0])
 			failed = errors.Join(failed, err)
 			parts = parts[1:]
 		}
@@ -188,12 +188,12 @@ func (s *Server) finishProduce(ctx context.Context, r *request, parts []producin
 	return nil, nil
 }
 
-func (s *Server) finishPart(ctx context.Context, p *kmsg.ProduceResponseTopicPartition, partition int32, pd *producing, acks int16) error {
+func (s *Server) finishPart(ctx context.Context, p *kmsg.ProduceResponseTopicPartition, partition int32, pd *producing) error {
 	p.Default()
 	p.Partition, p.BaseOffset, p.LogStartOffset = partition, -1, -1
 	err := pd.err
 	var result log.ProduceResult
-	if err == nil && acks != 0 {
+	if err == nil {
 		result, err = pd.Wait(context.WithoutCancel(ctx))
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // All versions are taken; the answer says what its version can.
@@ -139,6 +140,32 @@ func TestProduceAcks(t *testing.T) {
 	}
 	if b, _ := l.Bounds(t.Context(), log.TopicPartition{Topic: "t"}); b.End != 4 {
 		t.Errorf("the log ends at %d, want 4", b.End)
+	}
+}
+
+// A client that wants no answers is slowed down all the same: what it has sent
+// counts as queued until it is stored, and what it asks next comes after it.
+func TestProduceWithoutAcksIsWaitedFor(t *testing.T) {
+	d := logtest.NewDisk(1)
+	s, l := serve(t, nil, func(o *log.Options) { o.FS = d })
+	createTopic(t, l, "t")
+	answered := make(chan struct{})
+	d.OnSync(func(logtest.SyncPoint) {
+		select { // as long as a slow disk takes
+		case <-answered:
+		case <-time.After(200 * time.Millisecond):
+		}
+	})
+	c := dial(t, s)
+	const n = 20
+	for range n {
+		c.send(produceRequest(9, 0, log.TopicID{}, encodeBatch(values("a"), nil)))
+	}
+	c.metadata(9, false, "t")
+	b, err := l.Bounds(t.Context(), log.TopicPartition{Topic: "t"})
+	close(answered)
+	if err != nil || b.End != n {
+		t.Errorf("the log ends at %d, %v, when the next request is answered, want %d", b.End, err, n)
 	}
 }
 
