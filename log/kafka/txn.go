@@ -299,7 +299,38 @@ func (c *txns) end(ctx context.Context, t *txn, commit, bump bool) error {
 		next.status = kmsg.TransactionStateCompleteCommit
 	}
 	next.parts, next.started = nil, log.NoTimestamp
-	return c.store(ctx, t, next, markers)
+	err := c.store(ctx, t, next, markers)
+	if errors.Is(err, log.ErrProducerFenced) {
+		if markers, err = c.passable(markers); err == nil {
+			err = c.store(ctx, t, next, markers)
+		}
+	}
+	return err
+}
+
+// passable makes markers such as their partitions take. The coordinator is the
+// only one there is, whatever WriteTxnMarkers has said; and where somebody has
+// written under the producer's id with a later epoch, which only a producer
+// without a transaction can, nothing is open. So nobody keeps transactions of
+// others from ending.
+func (c *txns) passable(markers []log.Marker) (due []log.Marker, err error) {
+	for _, m := range markers {
+		known, err := c.l.Producers(m.TopicPartition)
+		if err != nil && !errors.Is(err, log.ErrUnknownTopic) {
+			return nil, err
+		}
+		fenced := false
+		for i := range known {
+			if p := &known[i]; p.ProducerID == m.ProducerID {
+				m.CoordinatorEpoch = max(m.CoordinatorEpoch, p.CoordinatorEpoch)
+				fenced = p.Epoch > m.ProducerEpoch && p.TxnStart < 0
+			}
+		}
+		if !fenced {
+			due = append(due, m)
+		}
+	}
+	return due, nil
 }
 
 // all returns all transactional ids, by name.

@@ -263,6 +263,40 @@ func TestEpochsRunOut(t *testing.T) {
 	want(t, "another producer", fmt.Sprint(p.epoch, p.pid == first), "0 false")
 }
 
+// Whoever writes under another's producer id, or ends its transactions under a
+// later epoch of the coordinator, does not keep it from ending transactions.
+func TestEndTxnThatOthersMeddleWith(t *testing.T) {
+	s, l := serve(t, nil)
+	createTopic(t, l, "t")
+	createTopic(t, l, "u")
+	c := dial(t, s)
+	p := mustInit(c, "a")
+	batch := func(change func(*kmsg.RecordBatch)) []byte {
+		return encodeBatch(values("x"), func(b *kmsg.RecordBatch) {
+			b.ProducerID, b.ProducerEpoch, b.FirstSequence = p.pid, p.epoch, 0
+			change(b)
+		})
+	}
+	want(t, "add", p.add("t", 0), "")
+	want(t, "add", p.add("u", 0), "")
+	mine := produceRequest(9, -1, log.TopicID{}, batch(func(b *kmsg.RecordBatch) { b.Attributes |= 1 << 4 }))
+	mine.TransactionID, mine.Topics[0].Topic = &p.id, "u"
+	want(t, "write", name(ask[*kmsg.ProduceResponse](c, mine).Topics[0].Partitions[0].ErrorCode), "")
+	c.mustProduce(batch(func(b *kmsg.RecordBatch) { b.ProducerEpoch = 100 }))
+	meddle := kmsg.NewPtrWriteTxnMarkersRequest()
+	meddle.Version = 1
+	meddle.Markers = []kmsg.WriteTxnMarkersRequestMarker{{
+		ProducerID: p.pid, ProducerEpoch: p.epoch, CoordinatorEpoch: 7,
+		Topics: []kmsg.WriteTxnMarkersRequestMarkerTopic{{Topic: "u", Partitions: []int32{0}}},
+	}}
+	want(t, "meddle", name(ask[*kmsg.WriteTxnMarkersResponse](c, meddle).Markers[0].Topics[0].Partitions[0].ErrorCode), "")
+	want(t, "commit", p.end(true), "")
+	b, err := l.Bounds(t.Context(), log.TopicPartition{Topic: "u"})
+	if err != nil || b.Stable != b.End {
+		t.Errorf("%+v, %v, want all of it stable", b, err)
+	}
+}
+
 // What takes longer than its timeout is aborted and its producer fenced; ids that
 // nobody uses are forgotten.
 func TestTxnTimeout(t *testing.T) {
