@@ -35,7 +35,14 @@ func recompress(c Compression, batches []byte) ([]byte, error) {
 	if same {
 		return batches, nil
 	}
-	var out, plain []byte
+	plain := <-unpacking // as few at a time as checkRecords does
+	defer func() {
+		if cap(plain) > maxUnpackKept {
+			plain = nil
+		}
+		unpacking <- plain
+	}()
+	var out []byte
 	for b := batches; len(b) > 0; {
 		info := parseHeader(b)
 		var err error
