@@ -10,8 +10,9 @@ import (
 )
 
 // Compaction keeps, of a topic with cleanup.policy=compact, the last record of
-// each key. It touches sealed segments below the recovery point only, and no
-// record younger than min.compaction.lag.ms. One pass over a partition:
+// each key. It touches sealed segments below that of the recovery point only, in
+// which the meta has a position, and no record younger than
+// min.compaction.lag.ms. One pass over a partition:
 //
 //  1. read the part that was not compacted before, the dirty part, and remember
 //     the last offset of each key, as far as memory goes;
@@ -96,7 +97,7 @@ type pass struct {
 // planPass chooses the segments, or returns nil if nothing is worth it.
 func (l *Embedded) planPass(p *partition) *pass {
 	l.metaMu.Lock()
-	safe, from := p.safe.Recovery, p.safe.Compacted
+	safe, from := p.safe.recoverySegment(), p.safe.Compacted
 	l.metaMu.Unlock()
 	ps := &pass{l: l, p: p, cfg: p.topic.config(), now: l.now()}
 	stable := p.bounds().Stable // behind it, what a record comes to is not known

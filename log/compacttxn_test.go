@@ -83,6 +83,41 @@ func contents(t *testing.T, l *Embedded, tp TopicPartition) []string {
 	}
 }
 
+// TestCompactSparesTheRecoveryPoint: the segment of the recovery point stays as
+// it is, even once it is sealed: the meta has a position in it, from which on a
+// crash lets the journal write again.
+func TestCompactSparesTheRecoveryPoint(t *testing.T) {
+	clock, fs := newClock(), newMemFS()
+	o := testOptions(fs)
+	o.Now = clock.now
+	l := mustOpen(t, "data", o)
+	mustCreate(t, l, "a", 1, "cleanup.policy", "compact", "segment.bytes", "1024", "min.cleanable.dirty.ratio", "0")
+	tp := TopicPartition{"a", 0}
+	for i := range 8 {
+		mustProduce(t, l, tp, keyed(-1, -1, 0, "k", fmt.Sprint(i)))
+	}
+	if err := l.checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	mustProduce(t, l, tp, keyed(-1, -1, 0, "fill", strings.Repeat("x", 900))) // begins the next segment
+	if err := l.compact(); err != nil {
+		t.Fatal(err)
+	}
+	want := contents(t, l, tp)
+	crashed := copyFS(t, fs)
+	o.FS = crashed
+	again := mustOpen(t, "data", o)
+	if got := contents(t, again, tp); !slices.Equal(got, want) {
+		t.Fatalf("after a crash: got %v, want %v", got, want)
+	}
+	if err := again.Maintain(); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, again, tp); !slices.Equal(got, []string{"k=7"}) {
+		t.Fatalf("compacted: got %v, want k=7", got)
+	}
+}
+
 // What was aborted goes and replaces nothing. Markers stay as long as what they
 // mark, and then as long as a tombstone.
 func TestCompactTransactions(t *testing.T) {

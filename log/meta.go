@@ -60,6 +60,15 @@ type metaPartition struct {
 	Producers *metaProducers `json:"producers,omitempty"`
 }
 
+// recoverySegment is the base of the segment that the recovery point is in or at
+// the end of.
+func (mp *metaPartition) recoverySegment() Offset {
+	if n := len(mp.Segments); n > 0 {
+		return mp.Segments[n-1].Base
+	}
+	return 0
+}
+
 // metaSegment is a segment as of the recovery point. All but the last are sealed.
 type metaSegment struct {
 	Base       Offset    `json:"base"`
