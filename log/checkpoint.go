@@ -150,6 +150,11 @@ func (l *Embedded) closeSealed(w dirtyPartition) error {
 func (l *Embedded) storeMeta(topics map[string]*topic) error {
 	l.metaMu.Lock()
 	defer l.metaMu.Unlock()
+	return l.storeMetaLocked(topics)
+}
+
+// storeMetaLocked is storeMeta for who holds metaMu.
+func (l *Embedded) storeMetaLocked(topics map[string]*topic) error {
 	m := meta{
 		ClusterID: l.clusterID, Boot: l.boot, LeaderEpoch: l.leaderEpoch,
 		Journal: l.journal.first, Sync: l.opts.Sync.Mode, Sequence: l.safeSequence,
@@ -167,7 +172,7 @@ func (l *Embedded) storeMeta(topics map[string]*topic) error {
 		m.Topics = append(m.Topics, mt)
 	}
 	err := m.store(l.fs, l.dir)
-	if err != nil && vfs.IsNoSpaceError(err) && l.space.ballast.Load() {
+	if isFull(err) && l.space.ballast.Load() {
 		l.space.exhausted(l)
 		err = m.store(l.fs, l.dir)
 	}
@@ -181,12 +186,15 @@ func (l *Embedded) failUnlessFull(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case vfs.IsNoSpaceError(err):
+	case isFull(err):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	l.fail(err)
 	return fmt.Errorf("%w: %w", ErrReadOnly, err)
 }
+
+// isFull tells whether a file was not replaced for want of space.
+func isFull(err error) bool { return vfs.IsNoSpaceError(err) && !errors.Is(err, errReplaced) }
 
 // journalRolled asks for a checkpoint, or makes it when too much waits for one.
 // The caller holds the token, so nothing is appended meanwhile.

@@ -235,7 +235,9 @@ func (ps *pass) rewrite(group []*segment) (err error) {
 	}
 	defer func() {
 		_ = f.Close()
-		if err != nil {
+		// Once the log has failed, the meta may name it: then it is the one that
+		// counts for the next Open, and without it there would be none.
+		if err != nil && ps.l.failure.Load() == nil {
 			_ = ps.l.fs.Remove(path) // or the next Open does
 		}
 	}()

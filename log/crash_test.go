@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 // tiny options roll a segment every few records and recycle the journal every
 // few dozen.
 func tiny(d *logtest.Disk, sync log.SyncPolicy) log.Options {
-	clock := time.UnixMilli(timeBase)
+	clock, looks := time.UnixMilli(timeBase), new(atomic.Int64)
 	return log.Options{
 		FS:            d,
 		Sync:          sync,
@@ -32,7 +33,9 @@ func tiny(d *logtest.Disk, sync log.SyncPolicy) log.Options {
 		ReserveBytes:  -1,
 		BallastBytes:  -1,
 		MaintainEvery: -1,
-		Now:           func() time.Time { return clock },
+		Now: func() time.Time { // each look is a second later
+			return clock.Add(time.Duration(looks.Add(1)) * time.Second)
+		},
 	}
 }
 

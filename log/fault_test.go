@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/gretestream/grete/log"
@@ -147,6 +148,63 @@ func TestFaultWrite(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestFaultInCompaction lets each call on the disk fail that a round of
+// maintenance makes, most of them in compaction. Whatever the meta names by then
+// must be there for the next Open.
+func TestFaultInCompaction(t *testing.T) {
+	for _, kind := range []string{"sync", "rename", "remove", "create", "write"} {
+		for _, fails := range []error{syscall.EIO, syscall.ENOSPC} {
+			t.Run(fmt.Sprintf("%s %v", kind, fails), func(t *testing.T) {
+				eachSeed(t, 1, func(t *testing.T, seed uint64) {
+					for n := 1; faultInCompaction(t, seed, kind, fails, n); n++ {
+					}
+				})
+			})
+		}
+	}
+}
+
+// faultInCompaction lets the nth call fail; it reports whether there was one.
+func faultInCompaction(t *testing.T, seed uint64, kind string, fails error, n int) bool {
+	d, h := newDisk(seed), newHistory()
+	l, err := mount(d, log.SyncPolicy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w := &workload{r: rand.New(rand.NewPCG(seed, 13)), l: l, h: h}
+	o := &op{kind: opCreate, topic: "t1", parts: 1, configs: map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0", "delete.retention.ms": "0"}}
+	h.begin(o)
+	_, err = l.CreateTopic(context.Background(), log.TopicSpec{Name: o.topic, Partitions: o.parts, Configs: o.configs})
+	if err := w.done(o, o, err); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		if err := w.append(log.TopicPartition{Topic: "t1"}, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fault := d.Fail(kind, "*", n).With(fails).Times(2) // a full disk is tried again
+	err = maintain(l)
+	where := fmt.Sprintf("seed %d, %s %d fails with %v", seed, kind, n, err)
+	if fault.Fired() == 0 {
+		if err != nil {
+			t.Fatalf("%s without a fault", where)
+		}
+		return false
+	}
+	if err := readable(l, h); err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	for _, next := range []*logtest.Disk{d.AfterCrash(logtest.KeepAll), d.AfterCrash(logtest.KeepNothing), d.AfterCrash(logtest.Random(uint64(n))), d.Kill()} {
+		c := &crash{where: where, policy: logtest.KeepNothing, disk: next, h: h.snapshot()}
+		if err := c.verify(log.SyncPolicy{}, false); err != nil {
+			t.Fatalf("%s: %v", where, err)
+		}
+	}
+	return true
 }
 
 // TestFaultInRecovery lets syncs and writes of a recovery fail, or the disk be

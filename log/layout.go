@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -100,6 +101,10 @@ func writeFile(fs FS, name string, data []byte, sync bool) (err error) {
 	return nil
 }
 
+// errReplaced is the error of replaceFile if the new file is in place, but a
+// crash may bring the old one back: also if the disk was too full to say so.
+var errReplaced = errors.New("replaced, but not for good")
+
 // replaceFile puts data in place of a file, durably: after a crash the file is
 // the old one or the new one.
 func replaceFile(fs FS, name string, data []byte) error {
@@ -109,7 +114,10 @@ func replaceFile(fs FS, name string, data []byte) error {
 	if err := fs.Rename(name+tempSuffix, name); err != nil {
 		return fmt.Errorf("rename %s: %w", name+tempSuffix, err)
 	}
-	return syncDir(fs, fs.PathDir(name))
+	if err := syncDir(fs, fs.PathDir(name)); err != nil {
+		return fmt.Errorf("%w: %w", errReplaced, err)
+	}
+	return nil
 }
 
 // readFile returns what a file holds.

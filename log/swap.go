@@ -1,10 +1,9 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/cockroachdb/pebble/vfs"
 )
 
 // swap puts a new segment in the place of a group of neighbours. Its file, aside
@@ -68,7 +67,8 @@ func (l *Embedded) swap(p *partition, group []*segment, s *segment, name string)
 
 // nameSwap makes the meta say that the file called name replaces a group.
 func (l *Embedded) nameSwap(p *partition, group []*segment, s *segment, name string, aborted int) error {
-	l.metaMu.Lock()
+	l.metaMu.Lock() // until it is stored or undone: nobody else stores half of it
+	defer l.metaMu.Unlock()
 	old := p.safe.Segments
 	changed := make([]metaSegment, 0, len(old))
 	last := group[len(group)-1].base
@@ -81,13 +81,9 @@ func (l *Embedded) nameSwap(p *partition, group []*segment, s *segment, name str
 		}
 	}
 	p.safe.Segments = changed
-	l.metaMu.Unlock()
-	err := l.storeMeta(*l.topics.Load())
-	if vfs.IsNoSpaceError(err) {
-		// It was written aside, and not renamed.
-		l.metaMu.Lock()
-		p.safe.Segments = old
-		l.metaMu.Unlock()
+	err := l.storeMetaLocked(*l.topics.Load())
+	if errors.Is(err, ErrNoSpace) {
+		p.safe.Segments = old // it was written aside, and not renamed
 		return err
 	}
 	if err != nil {
