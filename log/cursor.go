@@ -197,7 +197,7 @@ func (c *Cursor) find(o Offset) error {
 // at limit, where offset next follows; the span must not reach end.
 func (c *Cursor) cut(limit int64, next, end Offset, maxBytes int, whole bool) (Span, error) {
 	sp := Span{seg: c.seg, pos: c.pos}
-	stop := c.pos
+	var stop int64
 	if limit-c.pos <= int64(maxBytes) && next <= end {
 		stop = limit
 	} else {

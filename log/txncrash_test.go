@@ -387,7 +387,6 @@ func (m *txnModel) checkPartition(l *log.Embedded, part int32, raw []rawBatch, f
 	type state struct {
 		epoch int16
 		next  int32
-		known bool
 	}
 	producers := map[int64]*state{}
 	open := map[int64]log.Offset{}

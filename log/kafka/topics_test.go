@@ -155,9 +155,7 @@ func TestDeleteTopics(t *testing.T) {
 		if version < 6 {
 			req.TopicNames = []string{gone, unknown, internal}
 		} else {
-			for _, rt := range []kmsg.DeleteTopicsRequestTopic{{TopicID: made.TopicID}, {Topic: &unknown}, {Topic: &internal}, {TopicID: [16]byte{1}}} {
-				req.Topics = append(req.Topics, rt)
-			}
+			req.Topics = []kmsg.DeleteTopicsRequestTopic{{TopicID: made.TopicID}, {Topic: &unknown}, {Topic: &internal}, {TopicID: [16]byte{1}}}
 		}
 		resp := ask[*kmsg.DeleteTopicsResponse](c, req)
 		want := []int16{0, kerr.UnknownTopicOrPartition.Code, kerr.InvalidTopicException.Code, kerr.UnknownTopicID.Code}

@@ -266,7 +266,7 @@ func (x *torture) copies(ctx context.Context, name string) {
 		kgo.SeedBrokers(x.addr), kgo.AllowAutoTopicCreation(), kgo.RetryTimeout(10*time.Second), kgo.RecordDeliveryTimeout(15*time.Second),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.TransactionalID(name), kgo.TransactionTimeout(20*time.Second), kgo.ConsumerGroup(tortureGroup), kgo.ConsumeTopics(tortureTopic),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond), kgo.FetchMaxWait(200*time.Millisecond),
 	)
 	if err != nil {
