@@ -161,6 +161,9 @@ async def administration():
         equal([x in text for x in ("compact", "123456")], [True, True])
         equal(isinstance(await a.list_consumer_groups(), list), True)
         await a.delete_topics([t])
+        end = time.time() + 30
+        while t in await a.list_topics() and time.time() < end:
+            await asyncio.sleep(0.1)
         equal(t in await a.list_topics(), False)
 
 
