@@ -81,6 +81,9 @@ func (s *Server) commitTxnOffsets(ctx context.Context, req *kmsg.TxnOffsetCommit
 	}
 	var err error
 	errTxn := s.txns.write(ctx, req.TransactionalID, p, req.Version >= 5, []log.TopicPartition{offsetsPartition}, func() {
+		if err = s.groups.begin(ctx, req.Group); err != nil {
+			return
+		}
 		err = s.opts.Log.CommitTxnOffsets(ctx, req.Group, p.id, p.epoch, offsets)
 	})
 	if errTxn != nil {

@@ -263,6 +263,25 @@ func TestEpochsRunOut(t *testing.T) {
 	want(t, "another producer", fmt.Sprint(p.epoch, p.pid == first), "0 false")
 }
 
+// A group that is committed to in transactions alone is one of the coordinator's:
+// its offsets expire.
+func TestTxnOffsetCommitBeginsGroup(t *testing.T) {
+	s, l := serve(t, nil)
+	createTopic(t, l, "t")
+	c := dial(t, s)
+	p := mustInit(c, "a")
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = 5, "a", "g", p.pid, p.epoch
+	req.Generation = -1
+	part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	part.Offset = 7
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{part}}}
+	want(t, "commit offsets", name(ask[*kmsg.TxnOffsetCommitResponse](c, req).Topics[0].Partitions[0].ErrorCode), "")
+	want(t, "commit", p.end(true), "")
+	state, _ := s.GroupWaiting("g")
+	want(t, "the coordinator's group", state, "Empty")
+}
+
 // Whoever writes under another's producer id, or ends its transactions under a
 // later epoch of the coordinator, does not keep it from ending transactions.
 func TestEndTxnThatOthersMeddleWith(t *testing.T) {
