@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/gretestream/grete/log"
 )
@@ -39,7 +40,8 @@ type conn struct {
 	who atomic.Pointer[identity]
 	raw atomic.Bool // the next frame is a bare token of SASL
 
-	queue chan *request // from the reader to the writer
+	queue chan *request       // from the reader to the writer
+	own   *semaphore.Weighted // bytes of its own frames, of Options.MaxRequestBytes
 	// behind counts queued requests that a Produce must not overtake.
 	behind atomic.Int32
 
@@ -58,6 +60,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		cursors: map[log.TopicPartition]*cursorUse{}, names: map[log.TopicID]string{},
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.own = semaphore.NewWeighted(int64(s.opts.MaxRequestBytes))
 	return c
 }
 

@@ -27,8 +27,8 @@ const (
 )
 
 // frameBudget bounds the bytes of all frames that have been read and not
-// answered, or of what they decode to. Small frames have a share of their own, so that heartbeats pass by
-// those who fill the rest.
+// answered, or of what they decode to. Small frames have a share of their own, so
+// that heartbeats pass by those who fill the rest.
 type frameBudget struct {
 	small, large *semaphore.Weighted
 }
@@ -64,7 +64,7 @@ func (c *conn) acquire(budget *semaphore.Weighted, n int64) error {
 // until the request is released. Who sends slowly is cut off, since others may
 // wait for that memory.
 func (c *conn) readFrame(n int) ([]byte, error) {
-	if n > c.in.Buffered() {
+	if n > c.in.Buffered() && c.authenticated() { // strangers have their own deadline
 		limit := c.s.opts.MaxWrite + time.Duration(n)*time.Second/frameSpeed
 		if err := c.nc.SetReadDeadline(time.Now().Add(limit)); err != nil {
 			return nil, err
@@ -73,6 +73,20 @@ func (c *conn) readFrame(n int) ([]byte, error) {
 			return nil, os.ErrDeadlineExceeded // that deadline was for those who are to end
 		}
 	}
+	// One connection waits for its own requests first, however many it sends ahead
+	// while a quota holds up its answers: the rest of the memory is for others.
+	if err := c.own.Acquire(c.ctx, int64(n)); err != nil {
+		return nil, err
+	}
+	frame, err := c.takeFrame(n)
+	if err != nil {
+		c.own.Release(int64(n))
+	}
+	return frame, err
+}
+
+// takeFrame reads a frame within the budget of all.
+func (c *conn) takeFrame(n int) ([]byte, error) {
 	var frame []byte
 	budget := c.s.queued.of(n)
 	for len(frame) < n {
@@ -119,6 +133,7 @@ func makeFrame(n int) []byte {
 // release gives back what a request that is done with has taken of the shared
 // memory.
 func (r *request) release() {
+	r.conn.own.Release(int64(len(r.frame)))
 	r.conn.s.queued.of(len(r.frame)).Release(int64(len(r.frame)))
 	r.conn.s.decoded.of(int(r.decoded)).Release(r.decoded)
 	// What others keep of their frames, such as the subscriptions of members, is

@@ -28,9 +28,10 @@ type saslState struct {
 
 const (
 	nonceBytes = 18
-	// maxSASLBytes bounds a request before authentication: strangers get no more
-	// memory. Kafka's sasl.server.max.receive.size.
-	maxSASLBytes = 512 << 10
+	// maxSASLBytes bounds a request before authentication: strangers share the
+	// memory for small frames only. Kafka's sasl.server.max.receive.size is 512 KiB,
+	// for tokens of kinds that are not served.
+	maxSASLBytes = smallFrame
 )
 
 // choose begins with a mechanism.
