@@ -63,7 +63,9 @@ func readSnapshot(fs FS, dir string, at Offset) (producers, error) {
 }
 
 // scanProducers takes in what the batches from an offset on say of their
-// producers. It reads headers, and what control batches hold.
+// producers. What it believes is checked: who has written what, and what a
+// transaction came to, nobody would find out about later. Of batches without a
+// producer it reads headers.
 func (p *partition) scanProducers(from Offset, now Timestamp) error {
 	end := Offset(p.hw.Load())
 	list := *p.segments.Load()
@@ -71,14 +73,16 @@ func (p *partition) scanProducers(from Offset, now Timestamp) error {
 		if from >= end || i+1 < len(list) && list[i+1].base <= from {
 			continue
 		}
-		if err := p.scanSegment(s, from, now); err != nil {
+		// Compaction never touches the last segment.
+		gaps := i+1 < len(list) && (p.topic.config().compact || p.safe.Compacted > 0)
+		if err := p.scanSegment(s, from, gaps, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *partition) scanSegment(s *segment, from Offset, now Timestamp) error {
+func (p *partition) scanSegment(s *segment, from Offset, gaps bool, now Timestamp) error {
 	r, err := p.openSegment(s)
 	if err != nil {
 		return err
@@ -90,6 +94,10 @@ func (p *partition) scanSegment(s *segment, from Offset, now Timestamp) error {
 	}
 	sc := newBatchScanner(r, s.logName(), pos, s.size.Load())
 	defer sc.Close()
+	want := Offset(-1) // not known: the index has led here
+	if pos == 0 {
+		want = s.base
+	}
 	for {
 		pos := sc.pos
 		info, err := sc.header()
@@ -99,15 +107,20 @@ func (p *partition) scanSegment(s *segment, from Offset, now Timestamp) error {
 		if err != nil {
 			return err
 		}
-		if info.ProducerID < 0 || info.NextOffset() <= from {
+		if want >= 0 && info.BaseOffset != want && !(gaps && info.BaseOffset > want) {
+			return &damageAt{s.logName(), pos, fmt.Errorf("base offset %d, want %d", info.BaseOffset, want)}
+		}
+		want = info.NextOffset()
+		if info.ProducerID == -1 || info.BaseOffset < from {
 			continue
 		}
-		var batch []byte
-		if info.IsControl() {
-			sc.pos = pos
-			if info, batch, err = sc.batch(); err != nil {
-				return err
-			}
+		sc.pos = pos
+		info, batch, err := sc.batch()
+		if err != nil {
+			return err
+		}
+		if info.ProducerID < 0 {
+			continue
 		}
 		if err := p.restoreBatch(&info, batch, now); err != nil {
 			return &damageAt{s.logName(), pos, err}
@@ -115,8 +128,7 @@ func (p *partition) scanSegment(s *segment, from Offset, now Timestamp) error {
 	}
 }
 
-// restoreBatch takes in a batch that was admitted long ago. batch is nil unless
-// it is a control batch.
+// restoreBatch takes in a batch that was admitted long ago.
 func (p *partition) restoreBatch(info *BatchInfo, batch []byte, now Timestamp) error {
 	s := p.producers.get(info.ProducerID)
 	next := s

@@ -171,7 +171,11 @@ func (r *reader) PollBatches() ([]byte, error) {
 		from, at := 0, 0
 		for at < len(run) {
 			info := parseHeader(run[at:])
-			if err := r.check(&info, run, at); err != nil {
+			err := r.follow(&info, at)
+			if err == nil {
+				err = r.check(&info, run, at)
+			}
+			if err != nil {
 				r.leave()
 				if at > from {
 					break // the next call begins with the bad one
@@ -199,8 +203,11 @@ func (r *reader) decode(run []byte) ([]Record, error) {
 	for at := 0; at < len(run); {
 		info := parseHeader(run[at:])
 		err := r.follow(&info, at)
-		if err == nil && info.NextOffset() > want {
+		if err == nil {
 			err = r.check(&info, run, at)
+			if err != nil && info.NextOffset() <= want && r.endsThere(&info, run, at) {
+				err = nil // damage below the position is in nobody's way
+			}
 		}
 		if err == nil && info.NextOffset() > want && !r.passOver(&info) {
 			if recs, err = r.d.decodeBatch(recs, &info, run[at:at+info.Size]); err != nil {
@@ -233,6 +240,13 @@ func (r *reader) check(info *BatchInfo, run []byte, at int) error {
 	return nil
 }
 
+// endsThere tells whether a damaged batch ends where its header says: because the
+// next one joins on, or else will be refused for not doing so.
+func (r *reader) endsThere(info *BatchInfo, run []byte, at int) bool {
+	next := at + info.Size
+	return next < len(run) && parseHeader(run[next:]).BaseOffset == info.NextOffset() || !r.gaps()
+}
+
 // passOver tells whether a batch is of a transaction that was aborted.
 func (r *reader) passOver(info *BatchInfo) bool {
 	return info.IsTransactional() && !r.opts.Uncommitted && isAborted(r.aborted, info)
@@ -244,25 +258,39 @@ func (r *reader) cut(run []byte) []byte {
 	if r.opts.Uncommitted || !r.p.txns.used.Load() {
 		return run
 	}
+	want := r.base
 	for at := 0; at < len(run); {
 		info := parseHeader(run[at:])
+		if !r.follows(&info, want) {
+			return run // whoever goes through it will say so
+		}
 		if info.BaseOffset >= r.end {
 			r.from = at
 			return run[:at]
 		}
+		want = info.NextOffset()
 		at += info.Size
 	}
 	return run
 }
 
-// follow holds the base offset of a batch, which the checksum does not cover,
-// against what comes before it.
-func (r *reader) follow(info *BatchInfo, at int) error {
-	want := r.base
+// follows tells whether a batch may come next: at offset want or, if that is -1,
+// at the position or before; or later where compaction leaves gaps.
+func (r *reader) follows(info *BatchInfo, want Offset) bool {
 	if want < 0 && info.BaseOffset > r.pos {
 		want = r.pos
 	}
-	if want >= 0 && info.BaseOffset != want && !(info.BaseOffset > want && r.gapBefore(info)) {
+	return want < 0 || info.BaseOffset == want || info.BaseOffset > want && r.gapBefore(info)
+}
+
+// follow holds the base offset of a batch, which the checksum does not cover,
+// against what comes before it.
+func (r *reader) follow(info *BatchInfo, at int) error {
+	if !r.follows(info, r.base) {
+		want := r.base
+		if want < 0 {
+			want = r.pos
+		}
 		return fmt.Errorf("read %s: %w", r.p.tp, r.damage(at, fmt.Errorf("base offset %d, want %d", info.BaseOffset, want)))
 	}
 	r.base = info.NextOffset()
@@ -395,10 +423,11 @@ func (r *reader) find() error {
 	}
 }
 
-// gapBefore tells whether compaction may have taken what comes before a batch.
+// gapBefore tells whether compaction may have taken what comes before a batch. It
+// never touches the last segment.
 func (r *reader) gapBefore(info *BatchInfo) bool {
 	_, next := r.p.find(r.seg.s.base)
-	return (next == nil || info.NextOffset() <= next.base) && r.gaps()
+	return next != nil && info.NextOffset() <= next.base && r.gaps()
 }
 
 // gaps tells whether offsets may be missing between batches: compaction takes

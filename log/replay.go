@@ -162,7 +162,7 @@ func (w *walked) retreat(to Offset) error {
 	defer sc.Close()
 	for sc.pos < size {
 		pos := sc.pos
-		info, err := sc.header()
+		info, _, err := sc.batch()
 		if err != nil {
 			return err
 		}

@@ -98,13 +98,16 @@ func (p *partition) findTime(s *segment, t Timestamp, b Bounds) (Offset, Timesta
 		if err != nil {
 			return 0, NoTimestamp, err
 		}
-		if info.MaxTimestamp < t || info.NextOffset() <= from {
+		if info.NextOffset() <= from {
 			continue
 		}
 		sc.pos = pos
-		info, batch, err := sc.batch()
+		info, batch, err := sc.batch() // its times are believed only when checked
 		if err != nil {
 			return 0, NoTimestamp, err
+		}
+		if info.MaxTimestamp < t {
+			continue
 		}
 		d.reset()
 		if recs, err = d.decodeBatch(recs[:0], &info, batch); err != nil {
