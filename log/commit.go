@@ -44,7 +44,6 @@ type group struct {
 	entries []*entry
 	done    chan struct{}
 	err     error
-	led     bool // a goroutine of the log sees to it (Produce without waiting)
 }
 
 // Append implements Log. It cannot be interrupted once the batches have been

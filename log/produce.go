@@ -7,9 +7,6 @@ import (
 
 // ProduceOptions tune a Produce. The zero value is useful.
 type ProduceOptions struct {
-	// NoWait says that nobody will call Wait: the batches are copied and the log
-	// sees to them by itself (acks=0).
-	NoWait bool
 	// Internal allows writes to the log's own topics.
 	Internal bool
 }
@@ -38,8 +35,8 @@ type Produced struct {
 // Produce admits the batches of an outside producer to one partition and
 // returns at once. Offsets are given in the order of the calls; Wait waits
 // until the batches are durable under the sync policy and visible. Every
-// Produced must be waited for, unless NoWait is set: who waits also does the
-// work. Many waiting callers, or many Produced of one caller, share a sync.
+// Produced must be waited for: who waits also does the work. Many waiting
+// callers, or many Produced of one caller, share a sync.
 //
 // batches holds whole record batches, as the client sent them. The slice is the
 // log's until Wait returns; offsets and leader epochs are set in it.
@@ -75,9 +72,6 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	}
 	if err := l.checkSize(int64(len(batches))); err != nil {
 		return nil, err
-	}
-	if opts.NoWait {
-		batches = append([]byte(nil), batches...)
 	}
 	pd := &Produced{l: l, p: p, last: -1, bytes: len(batches)}
 	en := &pd.en
@@ -117,14 +111,6 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	}
 	pd.result.Base = en.one[0].base
 	pd.g = l.enqueueLocked(en)
-	if opts.NoWait && !pd.g.led {
-		pd.g.led = true
-		l.working.Add(1)
-		go func() {
-			defer l.working.Done()
-			_ = l.await(pd.g)
-		}()
-	}
 	return pd, nil
 }
 

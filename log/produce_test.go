@@ -59,25 +59,6 @@ func TestProduceSharesASync(t *testing.T) {
 	}
 }
 
-func TestProduceWithoutWaiting(t *testing.T) {
-	l := mustOpen(t, "data", testOptions(newMemFS()))
-	mustCreate(t, l, "a", 1)
-	b := plainBatch(3)
-	if _, err := l.Produce(TopicPartition{"a", 0}, b, ProduceOptions{NoWait: true}); err != nil {
-		t.Fatal(err)
-	}
-	clear(b) // the log has its own copy
-	r, err := l.OpenReader(TopicPartition{"a", 0}, 0, ReaderOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	recs, err := r.Next(context.Background())
-	if err != nil || len(recs) != 3 {
-		t.Errorf("got %d records, %v, want 3", len(recs), err)
-	}
-}
-
 // What a client may not send is refused, and takes up no offset.
 func TestProduceRefuses(t *testing.T) {
 	o := testOptions(newMemFS())
