@@ -58,6 +58,69 @@ func TestDamagedTableIsRestored(t *testing.T) {
 	}
 }
 
+// An instance that was left behind does not keep a processor busy: Pebble tries
+// again at once, and for ever, what its goroutines find impossible.
+func TestLeftBehindEnds(t *testing.T) {
+	opts := Options{FS: newMemFS()}
+	opts.EnsureDefaults()
+	g := &gate{FS: opts.FS}
+	counters := newCounters(opts.Metrics)
+	hear := pebbleOptions(&opts, newFailure(opts.Logger, &counters), g, nil).EventListener.BackgroundError
+	hear(errors.New("no space")) // goes on: Pebble may succeed next time
+	if err := g.close(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		hear(errors.New("no space"))
+		t.Error("the goroutine goes on")
+	}()
+	<-ended
+}
+
+// Wherever a bit flips, a later Open has everything again: none asks for a hand.
+func TestAnyFlippedBit(t *testing.T) {
+	l, disk := newFakeLog("a.changelog"), logtest.NewDisk(1)
+	d := open(t, l, testSpec("a"), Options{FS: disk})
+	for range 3 { // overlapping tables, so that they are compacted
+		fillStore(t, l, d, 5000)
+	}
+	mustClose(t, d)
+	files := 0
+	for _, name := range disk.Files("state") {
+		size := disk.Size(name)
+		if size == 0 {
+			continue
+		}
+		files++
+		const places = 24 // a file; both ends are among them
+		for i := range int64(places) {
+			pos := i * (8*size - 1) / (places - 1)
+			t.Run(fmt.Sprintf("%s/%d", name, pos), func(t *testing.T) {
+				disk := disk.AfterCrash(logtest.KeepAll)
+				disk.FlipBit(name, pos)
+				for try := 0; ; try++ {
+					d := open(t, l, testSpec("a"), Options{FS: disk})
+					err := d.Store("a").Scan(nil, nil, func(_, _ []byte) bool { return true })
+					if err == nil {
+						checkAgainstLog(t, l, d)
+						mustClose(t, d)
+						return
+					}
+					mustClose(t, d)
+					if !errors.Is(err, ErrFailed) || try == 1 {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+	if files < 3 {
+		t.Fatalf("got %d files, want manifest, options and tables", files)
+	}
+}
+
 // A damaged manifest makes Open restore at once.
 func TestDamagedManifestIsRestored(t *testing.T) {
 	l, disk := newFakeLog("a.changelog"), logtest.NewDisk(1)

@@ -69,7 +69,8 @@ func (f *failure) isDamaged() bool {
 }
 
 // background hears of a flush or compaction that failed: of a full disk, say.
-// Pebble tries again with new files, so nothing is wrong yet.
+// Pebble tries again with new files, so nothing is wrong yet; but a table that
+// is damaged stays so.
 func (f *failure) background(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -77,8 +78,8 @@ func (f *failure) background(err error) {
 	if f.tries++; f.tries == 1 {
 		f.logger.Warn("background work on state failed and is tried again", "err", err)
 	}
-	if f.tries >= maxTries {
-		f.fatalLocked(err, false)
+	if damaged := isCorrupt(err); damaged || f.tries >= maxTries {
+		f.fatalLocked(err, damaged)
 	}
 }
 

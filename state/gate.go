@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 
@@ -32,6 +33,15 @@ func (g *gate) close() error {
 		return l.Close()
 	}
 	return nil
+}
+
+// endIfShut ends the calling goroutine if the gate is shut. Pebble tries failed
+// work again at once and for ever; an instance that was left behind would keep
+// a processor busy with it.
+func (g *gate) endIfShut() {
+	if g.shut.Load() {
+		runtime.Goexit()
+	}
 }
 
 func (g *gate) check(what, name string) error {

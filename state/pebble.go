@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/bloom"
 	"github.com/cockroachdb/pebble/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/sstable"
-	"github.com/cockroachdb/pebble/vfs"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -19,9 +18,9 @@ import (
 
 // pebbleOptions are what a task's database is opened with. The numbers behind
 // them are in DESIGN.md.
-func pebbleOptions(o *Options, f *failure, fs vfs.FS, cache *pebble.Cache) *pebble.Options {
+func pebbleOptions(o *Options, f *failure, g *gate, cache *pebble.Cache) *pebble.Options {
 	p := &pebble.Options{
-		FS:    fs,
+		FS:    g,
 		Cache: cache,
 		// The default format of v1.1.5 is one that no later version opens.
 		FormatMajorVersion: pebble.FormatNewest,
@@ -42,9 +41,12 @@ func pebbleOptions(o *Options, f *failure, fs vfs.FS, cache *pebble.Cache) *pebb
 
 		Logger: pebbleLogger{o.Logger, f},
 		EventListener: &pebble.EventListener{
-			BackgroundError: f.background,
-			FlushEnd:        func(i pebble.FlushInfo) { f.ended(i.Err) },
-			CompactionEnd:   func(i pebble.CompactionInfo) { f.ended(i.Err) },
+			BackgroundError: func(err error) {
+				g.endIfShut()
+				f.background(err)
+			},
+			FlushEnd:      func(i pebble.FlushInfo) { f.ended(i.Err) },
+			CompactionEnd: func(i pebble.CompactionInfo) { f.ended(i.Err) },
 		},
 	}
 	p.Levels = make([]pebble.LevelOptions, 7)

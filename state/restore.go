@@ -80,7 +80,10 @@ func (d *DB) catchUp(ctx context.Context, l log.Log) error {
 	}
 
 	positions, reason, err := d.examine(l.ClusterID(), tails)
-	if err != nil {
+	if isCorrupt(err) {
+		d.failure.fatal(err, true)
+		reason = err.Error()
+	} else if err != nil {
 		return err
 	}
 	if reason != "" {
