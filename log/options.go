@@ -65,8 +65,9 @@ type Options struct {
 	ProducerExpiry time.Duration
 
 	// MaxProducers bounds how many producers are remembered, those of all
-	// partitions together, at about 300 bytes each. Beyond it, those that were
-	// silent longest are forgotten. Default: 262,144.
+	// partitions together, at about 300 bytes each. Beyond it some are forgotten:
+	// first those without transactions, the longest silent before others; never
+	// one whose transaction is open, which may then be more. Default: 262,144.
 	MaxProducers int
 
 	// Logger hears about recovery, damage and background work. Default: none.

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -265,26 +266,53 @@ func (l *Embedded) durableProducersLocked(of []*partition) map[*partition]produc
 	return copies
 }
 
-// forgetProducersLocked makes room when more producers are known than may be:
-// those that have been silent longest go, as if they had expired. Their next
-// batch is taken at any sequence, as that of a new producer.
+// forgetProducersLocked makes room when more producers are known than may be: a
+// quarter goes, as if they had expired. Those that never ended a transaction go
+// first, and of them those that have been silent longest: the next batch of such
+// a one is taken at any sequence, as that of a new producer. Of one that did, it
+// would not be; so they go only when there are hardly others, and never while a
+// transaction is open, however many these are.
 func (l *Embedded) forgetProducersLocked() {
-	var seen []Timestamp
+	type idle struct {
+		from producers
+		id   int64
+		s    *producerState
+	}
+	var list []idle
+	l.producers = 1 // the one that there is no room for
 	_ = l.eachPartition(func(p *partition) error {
-		for _, s := range p.producers {
-			seen = append(seen, s.seen)
+		l.producers += len(p.producers)
+		for id, s := range p.producers {
+			if s.txnStart < 0 {
+				list = append(list, idle{p.producers, id, s})
+			}
 		}
 		return nil
 	})
-	l.producers = len(seen) + 1 // and the one that there is no room for
-	if l.producers <= l.opts.MaxProducers {
-		return // the others went with their topics
+	most := l.opts.MaxProducers
+	if l.producers > most { // or else the others went with their topics
+		slices.SortFunc(list, func(a, b idle) int {
+			if a.s.hadTxn() != b.s.hadTxn() {
+				if b.s.hadTxn() {
+					return -1
+				}
+				return 1
+			}
+			return cmp.Compare(a.s.seen, b.s.seen)
+		})
+		gone := min(max(most/4, l.producers-most), len(list))
+		for _, i := range list[:gone] {
+			delete(i.from, i.id)
+		}
+		l.m.producersForgotten.Inc(int64(gone))
+		// Where open transactions fill it all, not every new producer is to look at
+		// all the others: some more are let in before the next one does.
+		l.producers = min(l.producers-gone, most-most/8)
 	}
-	slices.Sort(seen)
-	oldest := seen[len(seen)/4]
-	gone := l.dropProducersLocked(oldest, oldest)
-	l.m.producersForgotten.Inc(int64(gone))
 }
+
+// hadTxn tells whether the producer has ended a transaction.
+func (s *producerState) hadTxn() bool { return s.coordinatorEpoch >= 0 }
 
 // dropProducersLocked forgets producers that were last heard of at or before a
 // time, another for those that have ended a transaction; none whose transaction
@@ -293,7 +321,7 @@ func (l *Embedded) dropProducersLocked(before, txnBefore Timestamp) (gone int) {
 	_ = l.eachPartition(func(p *partition) error {
 		for id, s := range p.producers {
 			limit := before
-			if s.coordinatorEpoch >= 0 {
+			if s.hadTxn() {
 				limit = txnBefore
 			}
 			if s.seen <= limit && s.txnStart < 0 {

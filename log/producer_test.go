@@ -266,6 +266,67 @@ func TestProducersAreBounded(t *testing.T) {
 	}
 }
 
+// A flood of producers pushes out idle ones of its kind, the oldest first: none
+// whose transaction is open, nor one that goes on after a transaction and would
+// not be let in as a new one.
+func TestFloodOfProducersSparesTransactions(t *testing.T) {
+	clock := newClock()
+	o := testOptions(newMemFS())
+	o.MaxProducers, o.Now = 100, clock.now
+	l := mustOpen(t, "data", o)
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	mustProduce(t, l, tp, txnBatch(1, 0, 0, 2)) // open all the while
+	mustProduce(t, l, tp, txnBatch(2, 0, 0, 2))
+	mustEnd(t, l, true, 2, 0, tp)
+	for i := range 60 {
+		if i%6 == 0 {
+			clock.advance(1) // many in one tick of the clock
+		}
+		mustProduce(t, l, tp, clientBatch(int64(10+i), 0, 0, 1, 0))
+	}
+	count := func() int { return len(l.partitionOf("a", 0).producers) }
+	youngest := int64(0)
+	for pid := range int64(200) {
+		known := count()
+		youngest = 1000 + pid
+		mustProduce(t, l, tp, clientBatch(youngest, 0, 0, 1, 0))
+		if n := count(); n < known-25 || n > 100 {
+			t.Fatalf("%d producers after %d, want at most 100, and at most a quarter of them to go", n, known)
+		}
+	}
+	if got := l.partitionOf("a", 0).producers; got[youngest] == nil || got[10] != nil {
+		t.Errorf("youngest %v, oldest %v, want the first alone", got[youngest], got[10])
+	}
+	mustProduce(t, l, tp, txnBatch(1, 0, 2, 1))
+	mustProduce(t, l, tp, txnBatch(2, 0, 2, 1))
+}
+
+// Open transactions are remembered, however many there are; one that has ended
+// makes room.
+func TestOpenTransactionsAreNotForgotten(t *testing.T) {
+	clock := newClock()
+	o := testOptions(newMemFS())
+	o.MaxProducers, o.Now = 16, clock.now
+	l := mustOpen(t, "data", o)
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	for pid := range int64(100) {
+		clock.advance(1)
+		mustProduce(t, l, tp, txnBatch(pid, 0, 0, 1))
+	}
+	for pid := range int64(100) {
+		mustProduce(t, l, tp, txnBatch(pid, 0, 1, 1))
+		mustEnd(t, l, pid%2 == 0, pid, 0, tp)
+	}
+	for pid := range int64(100) {
+		mustProduce(t, l, tp, clientBatch(1000+pid, 0, 0, 1, 0))
+	}
+	if n := len(l.partitionOf("a", 0).producers); n > 16 {
+		t.Errorf("%d producers when no transaction is open any more, want at most 16", n)
+	}
+}
+
 // TestProducerModel holds a partition's producers against a simple model: each
 // has a list of all that it wrote.
 func TestProducerModel(t *testing.T) {
