@@ -11,8 +11,11 @@ import (
 // to be sent. Reading on where the last Span ended costs no search. It is owned
 // by one goroutine.
 //
-// Nothing between the ends of a Span is looked at: checksums are for who decodes
-// the batches, and Scrub.
+// Checksums are not looked at: that is for who decodes the batches, and Scrub.
+// Nor are batches within a Span that lies between index entries or takes all of a
+// file. Where a Cursor goes from header to header, to find an offset or the end of
+// a Span, it holds a header's form and base offset against what is around it: one
+// that goes back, or beyond its segment, is ErrCorrupt.
 type Cursor struct {
 	l  *Embedded
 	p  *partition
@@ -41,8 +44,22 @@ func (l *Embedded) OpenCursor(tp TopicPartition) (*Cursor, error) {
 	return &Cursor{l: l, p: p, id: p.topic.id}, nil
 }
 
+// OpenCursorByID is OpenCursor of a partition of the topic with an id: never of
+// one that was made since under the name that the id had.
+func (l *Embedded) OpenCursorByID(id TopicID, partition int32) (*Cursor, error) {
+	name, _ := l.TopicName(id)
+	c, err := l.OpenCursor(TopicPartition{name, partition})
+	if err == nil && c.id != id {
+		return nil, fmt.Errorf("open cursor of topic id %v: %w: it was deleted", id, ErrUnknownTopic)
+	}
+	return c, err
+}
+
 // TopicID is the id of the topic that the cursor was opened on.
 func (c *Cursor) TopicID() TopicID { return c.id }
+
+// Aborted is Embedded.Aborted of the cursor's partition.
+func (c *Cursor) Aborted(from, to Offset) []AbortedTxn { return c.p.abortedIn(from, to) }
 
 // Arm asks for a token (never blocking: a full channel is left alone) when
 // records may have become readable. Whoever then finds none by Next will miss no
@@ -179,12 +196,14 @@ func (c *Cursor) find(o Offset) error {
 	if err != nil {
 		return err
 	}
+	least := c.seg.s.base
 	for size := c.seg.s.size.Load(); pos < size; {
-		info, err := c.seg.headerAt(pos)
+		info, err := c.headerAt(pos, least)
 		if err != nil {
 			return err
 		}
-		if info.NextOffset() > o {
+		least = info.NextOffset()
+		if least > o {
 			break
 		}
 		pos += int64(info.Size)
@@ -202,7 +221,7 @@ func (c *Cursor) cut(limit int64, next, end Offset, maxBytes int, whole bool) (S
 		stop = limit
 	} else {
 		var err error
-		if stop, next, err = c.within(limit, end, maxBytes, whole); err != nil {
+		if stop, next, err = c.within(limit, next, end, maxBytes, whole); err != nil {
 			return Span{}, err
 		}
 	}
@@ -214,10 +233,20 @@ func (c *Cursor) cut(limit int64, next, end Offset, maxBytes int, whole bool) (S
 	return sp, nil
 }
 
+// headerAt reads the header of a batch that can begin at least or later.
+func (c *Cursor) headerAt(pos int64, least Offset) (BatchInfo, error) {
+	info, err := c.seg.headerAt(pos)
+	if err == nil && info.BaseOffset < least {
+		err = &damageAt{c.seg.s.logName(), pos, fmt.Errorf("base offset %d, want %d or more", info.BaseOffset, least)}
+	}
+	return info, err
+}
+
 // within finds where the last whole batch within bounds ends, and the offset
 // after it: at an index entry, if there is one, or else from header to header.
-func (c *Cursor) within(limit int64, end Offset, maxBytes int, whole bool) (stop int64, next Offset, err error) {
-	limit = min(limit, c.pos+int64(max(maxBytes, 0)))
+// The segment ends at size, where offset last follows.
+func (c *Cursor) within(size int64, last, end Offset, maxBytes int, whole bool) (stop int64, next Offset, err error) {
+	limit := min(size, c.pos+int64(max(maxBytes, 0)))
 	entries, err := c.seg.index()
 	if err != nil {
 		return 0, 0, err
@@ -229,9 +258,12 @@ func (c *Cursor) within(limit int64, end Offset, maxBytes int, whole bool) (stop
 		}
 		// The index is not of this log: go by the batches.
 	}
-	stop = c.pos
-	for stop < c.seg.s.size.Load() {
-		info, err := c.seg.headerAt(stop)
+	stop, next = c.pos, c.seg.s.base
+	for stop < size {
+		info, err := c.headerAt(stop, next)
+		if err == nil && info.NextOffset() > last {
+			err = &damageAt{c.seg.s.logName(), stop, fmt.Errorf("batch ends at offset %d, want at most %d", info.NextOffset(), last)}
+		}
 		if err != nil {
 			return 0, 0, err
 		}

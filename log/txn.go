@@ -146,13 +146,17 @@ func (l *Embedded) Aborted(tp TopicPartition, from, to Offset) ([]AbortedTxn, er
 	if err != nil {
 		return nil, err
 	}
+	return p.abortedIn(from, to), nil
+}
+
+func (p *partition) abortedIn(from, to Offset) []AbortedTxn {
 	var found []AbortedTxn
 	overlapping(*p.txns.aborted.Load(), from, to, func(a *abortedTxn) bool {
 		found = append(found, a.AbortedTxn)
 		return true
 	})
 	slices.SortFunc(found, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	return found, nil
+	return found
 }
 
 // markerParts adds the control batches of markers to an entry.

@@ -120,13 +120,16 @@ func (f *fetching) open(r *request) {
 func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.FetchRequestTopicPartition) fetchPart {
 	c, l := f.conn, f.s.opts.Log
 	p := fetchPart{asked: asked, name: t.Topic}
-	if f.req.Version >= 13 {
-		name, ok := c.topicName(t.TopicID)
-		if !ok {
+	var id log.TopicID
+	known, byID := false, f.req.Version >= 13
+	if byID {
+		id = t.TopicID
+		if p.name, known = c.topicName(id); !known {
 			p.code = kerr.UnknownTopicID.Code
 			return p
 		}
-		p.name = name
+	} else {
+		id, known = l.TopicID(p.name)
 	}
 	if err := r.topic(toRead, p.name); err != nil {
 		p.code = code(err)
@@ -136,26 +139,34 @@ func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.Fetch
 		return p
 	}
 	tp := log.TopicPartition{Topic: p.name, Partition: asked.Partition}
-	id, ok := l.TopicID(p.name)
 	u := c.cursors[tp]
 	switch {
 	case u != nil && u.fetch == c.fetches:
 		p.code = kerr.InvalidRequest.Code // named twice: spans of one cursor exclude each other
 		return p
-	case u != nil && ok && u.TopicID() == id:
+	case u != nil && known && u.TopicID() == id:
 		u.fetch, p.cursor = c.fetches, u.Cursor
 		return p
 	case u != nil:
 		u.Close()
 		delete(c.cursors, tp)
 	}
-	cursor, err := l.OpenCursor(tp)
-	if err != nil {
+	var err error
+	if byID {
+		// Not by the name: the topic may have been made again under it.
+		p.cursor, err = l.OpenCursorByID(id, tp.Partition)
+	} else {
+		p.cursor, err = l.OpenCursor(tp)
+	}
+	switch {
+	case byID && errors.Is(err, log.ErrUnknownTopic):
+		p.code = kerr.UnknownTopicID.Code
+		return p
+	case err != nil:
 		p.code = code(err)
 		return p
 	}
-	c.cursors[tp] = &cursorUse{cursor, c.fetches}
-	p.cursor = cursor
+	c.cursors[tp] = &cursorUse{p.cursor, c.fetches}
 	return p
 }
 
@@ -183,8 +194,7 @@ func (f *fetching) collect() {
 		limit := min(int(p.asked.PartitionMaxBytes), left-f.bytes)
 		p.span, p.bounds, err = p.cursor.Next(log.Offset(p.asked.FetchOffset), limit, f.bytes == 0, committed)
 		if err == nil && committed && p.span.Size > 0 {
-			tp := log.TopicPartition{Topic: p.name, Partition: p.asked.Partition}
-			p.aborted, err = f.s.opts.Log.Aborted(tp, log.Offset(p.asked.FetchOffset), p.span.Next)
+			p.aborted = p.cursor.Aborted(log.Offset(p.asked.FetchOffset), p.span.Next)
 		}
 		if err != nil {
 			f.fail(p, err)
