@@ -106,6 +106,7 @@ func TestAccessUsage(t *testing.T) {
 		{[]string{"serve", "--auth", "mtls", "--tls-cert", "c.pem"}, []string{"--tls-key", "--tls-client-ca"}},
 		{[]string{"serve", "--super-user", "root", "--session", "1h", "--tls-client-ca", "none.pem"}, []string{"--super-user", "--session", "--auth mtls", "none.pem"}},
 		{[]string{"serve", "--tls-cert", "none.pem", "--tls-key", "none.key"}, []string{"none.pem"}},
+		{[]string{"serve", "--node-id", "3000000000"}, []string{"--node-id", "2147483647"}},
 		{[]string{"user", "add"}, []string{"NAME"}},
 		{[]string{"user", "add", "a\nb"}, []string{"printed"}},
 		{[]string{"user", "add", "alice", "--password", "x"}, []string{"unknown flag --password"}},

@@ -61,6 +61,7 @@ type app struct {
 	logger   hclog.Logger
 	common   commonFlags
 	security security        // of serve
+	nodeID   int32           // that Kafka clients know this server by
 	cluster  cluster.Options // of --log, if it is given
 	mistakes []string        // of the command line, all of them
 }

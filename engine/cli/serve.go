@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"fmt"
+	"math"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // defaultKafka is where serve answers Kafka clients unless told otherwise.
@@ -51,7 +55,20 @@ over HTTP, too.`,
 		},
 	}
 	a.securityFlags(c.Flags())
+	a.nodeIDFlag(c.Flags())
 	return c
+}
+
+// nodeIDFlag is for those who have told their clients another broker id than 1.
+func (a *app) nodeIDFlag(f *pflag.FlagSet) {
+	a.nodeID = 1
+	f.Var(flagOf(a, "node-id", &a.nodeID, func(s string) (int32, error) {
+		n, err := strconv.ParseInt(s, 10, 32)
+		if err != nil || n < 0 {
+			return 0, fmt.Errorf("got %q, want a number from 0 to %d", s, math.MaxInt32)
+		}
+		return int32(n), nil
+	}, func(n int32) string { return strconv.Itoa(int(n)) }), "node-id", "`number` by which Kafka clients know this server")
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -355,3 +355,39 @@ func TestDescribeTopicPartitions(t *testing.T) {
 	wantCode(t, "path", resp.Topics[0].ErrorCode, kerr.InvalidTopicException)
 	wantCode(t, "unknown", resp.Topics[1].ErrorCode, kerr.UnknownTopicOrPartition)
 }
+
+// Every answer knows the server by the same number; 0 is one like any other.
+func TestNodeID(t *testing.T) {
+	for _, id := range []int32{0, 7} {
+		s, _ := serve(t, func(o *kafka.Options) { o.NodeID = id })
+		c := dial(t, s)
+		topic := newTopic("t", func(r *kmsg.CreateTopicsRequestTopic) {
+			r.NumPartitions, r.ReplicationFactor = -1, -1
+			r.ReplicaAssignment = []kmsg.CreateTopicsRequestTopicReplicaAssignment{{Replicas: []int32{id}}}
+		})
+		wantCode(t, "assigned to the server", createTopics(c, 7, topic).Topics[0].ErrorCode, nil)
+
+		meta := kmsg.NewPtrMetadataRequest()
+		meta.Version = 9
+		m := ask[*kmsg.MetadataResponse](c, meta)
+		find := kmsg.NewPtrFindCoordinatorRequest()
+		find.CoordinatorKey = "g"
+		cluster := ask[*kmsg.DescribeClusterResponse](c, kmsg.NewPtrDescribeClusterRequest())
+		describe := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		describe.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "t"}}
+		described := ask[*kmsg.DescribeTopicPartitionsResponse](c, describe).Topics[0].Partitions[0]
+		p := m.Topics[0].Partitions[0]
+		for what, got := range map[string]int32{
+			"Metadata, broker": m.Brokers[0].NodeID, "Metadata, controller": m.ControllerID, "Metadata, leader": p.Leader,
+			"Metadata, replica": p.Replicas[0], "Metadata, in sync": p.ISR[0],
+			"FindCoordinator":                 ask[*kmsg.FindCoordinatorResponse](c, find).NodeID,
+			"DescribeCluster, broker":         cluster.Brokers[0].NodeID,
+			"DescribeCluster, controller":     cluster.ControllerID,
+			"DescribeTopicPartitions, leader": described.LeaderID, "DescribeTopicPartitions, replica": described.Replicas[0],
+		} {
+			if got != id {
+				t.Errorf("%s: node %d, want %d", what, got, id)
+			}
+		}
+	}
+}

@@ -49,7 +49,7 @@ type Options struct {
 	// at all.
 	MaxAuthDelay time.Duration
 
-	// NodeID is the broker id that clients are told. Default: 1.
+	// NodeID is the broker id that clients are told.
 	NodeID int32
 	// DefaultPartitions is for topics that are created by being named. Default: 4.
 	DefaultPartitions int
@@ -102,7 +102,6 @@ type Options struct {
 // EnsureDefaults fills in every field that is zero and returns o.
 func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.Addr, "127.0.0.1:0")
-	setDefault(&o.NodeID, 1)
 	setDefault(&o.DefaultPartitions, 4)
 	setDefault(&o.MaxRequestBytes, 100<<20)
 	setDefault(&o.MaxQueuedBytes, 256<<20)

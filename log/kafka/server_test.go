@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func serve(t testing.TB, change func(*kafka.Options), of ...func(*log.Options)) (*kafka.Server, *log.Embedded) {
 	t.Helper()
 	l := logtest.Open(t, of...).(*log.Embedded)
-	opts := kafka.Options{Log: l}
+	opts := kafka.Options{Log: l, NodeID: 1}
 	if change != nil {
 		change(&opts)
 	}
