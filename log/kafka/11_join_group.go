@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"math"
 	"net"
@@ -293,12 +294,42 @@ func subscription(protocolType string, metadata []byte) (topics []string, ok boo
 	if protocolType != consumerProtocol {
 		return nil, false
 	}
-	m := kmsg.NewConsumerMemberMetadata()
-	if err := m.ReadFrom(metadata); err != nil {
+	topics, ok = subscribedTopics(metadata)
+	slices.Sort(topics)
+	return slices.Compact(topics), ok
+}
+
+// maxSubscribed bounds the topics of one member that are looked at.
+const maxSubscribed = 1 << 20
+
+// subscribedTopics reads a consumer's metadata as far as the topics:
+//
+//	2  version, from 0 on
+//	4  number of topics, each
+//	   2+ name
+//
+// What else newer versions say is not looked at. kmsg would make room for as many
+// elements as a count claims, which takes forty times the size of the metadata.
+func subscribedTopics(b []byte) (topics []string, ok bool) {
+	if len(b) < 6 || b[0]&0x80 != 0 {
 		return nil, false
 	}
-	slices.Sort(m.Topics)
-	return slices.Compact(m.Topics), true
+	n := int32(binary.BigEndian.Uint32(b[2:]))
+	if n > maxSubscribed {
+		return nil, false
+	}
+	for b = b[6:]; n > 0; n-- {
+		if len(b) < 2 {
+			return nil, false
+		}
+		size := int(int16(binary.BigEndian.Uint16(b)))
+		if size < 0 || size > len(b)-2 {
+			return nil, false
+		}
+		topics = append(topics, string(b[2:2+size]))
+		b = b[2+size:]
+	}
+	return topics, true
 }
 
 // consumerProtocol is the protocol type of consumers: their metadata and
