@@ -45,7 +45,7 @@ func parseName(name, suffix string) (n int64, ok bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	return n, err == nil && n >= 0
+	return n, err == nil && baseName(n) == digits
 }
 
 // parsePartitionDir splits "topic-3".
