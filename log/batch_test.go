@@ -270,6 +270,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add([]byte{}, false)
 	f.Fuzz(func(t *testing.T, b []byte, reseal bool) {
 		if info, err := ParseBatch(b); err == nil && reseal {
+			b = bytes.Clone(b)
 			sealBatch(b[:info.Size])
 		}
 		recs, err := DecodeRecords(nil, b)

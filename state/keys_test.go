@@ -12,12 +12,16 @@ func FuzzOwnRecords(f *testing.F) {
 	f.Add(position{topic: log.TopicID{1, 2}, partition: 3, offset: 4, at: 5}.appendTo(nil))
 	f.Add(identity{generation: 7, cluster: "c"}.encode())
 	f.Add([]byte{})
+	f.Add(AppendWindowKey(nil, -60, []byte("k")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := decodePosition(b); err == nil && !bytes.Equal(p.appendTo(nil), b) {
 			t.Errorf("position %+v: got %x, want %x", p, p.appendTo(nil), b)
 		}
 		if i, err := decodeIdentity(b); err == nil && !bytes.Equal(i.encode(), b) {
 			t.Errorf("identity %+v: got %x, want %x", i, i.encode(), b)
+		}
+		if start, key, err := ParseWindowKey(b); err == nil && !bytes.Equal(AppendWindowKey(nil, start, key), b) {
+			t.Errorf("window %d, key %x: got %x, want %x", start, key, AppendWindowKey(nil, start, key), b)
 		}
 	})
 }

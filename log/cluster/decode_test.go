@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/gretestream/grete/log"
 )
 
@@ -102,6 +104,23 @@ func FuzzDecode(f *testing.F) {
 		for i := range recs {
 			if recs[i].Offset < log.Offset(from) {
 				t.Errorf("offset %d, asked for from %d on", recs[i].Offset, from)
+			}
+		}
+	})
+}
+
+// FuzzMemberOf: no assignment in an answer makes it panic, and partitions are in
+// order.
+func FuzzMemberOf(f *testing.F) {
+	a := kmsg.NewConsumerMemberAssignment()
+	a.Topics = []kmsg.ConsumerMemberAssignmentTopic{{Topic: "b", Partitions: []int32{2, 1}}, {Topic: "a", Partitions: []int32{0}}}
+	f.Add(a.AppendTo(nil))
+	f.Add([]byte{0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := memberOf("consumer", &kmsg.DescribeGroupsResponseGroupMember{MemberID: "m", MemberAssignment: b})
+		for i := 1; i < len(m.Partitions); i++ {
+			if a, b := m.Partitions[i-1], m.Partitions[i]; a.Topic > b.Topic || a.Topic == b.Topic && a.Partition > b.Partition {
+				t.Errorf("partitions %v", m.Partitions)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/tls"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -83,4 +84,25 @@ func TestValidate(t *testing.T) {
 			t.Errorf("got %v, want it to name %s", err, want)
 		}
 	}
+}
+
+// FuzzParseURL: no text makes it panic, or tell the password.
+func FuzzParseURL(f *testing.F) {
+	f.Add("127.0.0.1:9092,[::1]:9093?tls=true&ca=a.pem&timeout=60s&replication=3")
+	f.Add("host?sasl=PLAIN&skip-verify=x")
+	f.Add("?%zz")
+	f.Fuzz(func(t *testing.T, rest string) {
+		_, query, _ := strings.Cut(rest, "?")
+		if v, _ := url.ParseQuery(query); v.Has("ca") || v.Has("cert") || v.Has("key") {
+			return // files of this machine
+		}
+		const secret = "hunter2-hunter2"
+		o, err := ParseURL(Scheme + "user:" + secret + "@" + rest)
+		if err != nil && strings.Contains(err.Error(), secret) && !strings.Contains(rest, secret) {
+			t.Errorf("tells the password: %v", err)
+		}
+		if err == nil && (len(o.Seeds) == 0 || o.User == "" || o.Password == "") {
+			t.Errorf("%q: got %+v", rest, o)
+		}
+	})
 }

@@ -1,9 +1,11 @@
 package connect
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -269,6 +271,65 @@ func FuzzDelimited(f *testing.F) {
 		}
 		if strings.Join(got, "\x00") != strings.Join(want, "\x00") {
 			t.Fatalf("%q: got %q, encoding/csv says %q", line, got, want)
+		}
+	})
+}
+
+// FuzzJSONLines: what is taken is an object, with the key and the time that
+// encoding/json finds.
+func FuzzJSONLines(f *testing.F) {
+	f.Add([]byte(`{"id":"a","time":1431857103,"geo":{"city":"Bergen"}}`), "id", "time")
+	f.Add([]byte(` { "id" : [1, 2], "time" : "2015-05-17T10:05:03Z" } `), "id", "time")
+	f.Add([]byte(`{"geo":{"city":"Berg\u0065n"},"id":null}`), "geo.city", "")
+	f.Add([]byte(`{"id":"a"`), "id", "")
+	f.Fuzz(func(t *testing.T, line []byte, key, time string) {
+		var rec log.Record
+		if newJSONParser(key, time, timeParser{}, 7).Parse(line, &rec) != nil {
+			return
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(line, &object); err != nil || object == nil || !bytes.Equal(rec.Value, line) {
+			t.Fatalf("%q: value %q: %v", line, rec.Value, err)
+		}
+		if time == "" && rec.Timestamp != 7 {
+			t.Fatalf("%q: got time %d, want now", line, rec.Timestamp)
+		}
+		raw, ok := object[key]
+		if !ok || key == "" || !utf8.ValidString(key) {
+			return
+		}
+		want, text := []byte(raw), ""
+		if string(raw) == "null" {
+			want = nil
+		} else if json.Unmarshal(raw, &text) == nil {
+			want = []byte(text)
+		}
+		if !bytes.Equal(rec.Key, want) || (rec.Key == nil) != (want == nil) {
+			t.Fatalf("%q: got key %q of field %q, want %q", line, rec.Key, key, want)
+		}
+	})
+}
+
+// FuzzTime: no unit and no text makes a parser of times panic, and numbers of
+// whole milliseconds come back.
+func FuzzTime(f *testing.F) {
+	for _, u := range []string{"", "s", "ms", "us", "ns", "%Y-%m-%d %H:%M:%S", "2006-01-02", "%%", "%Q"} {
+		f.Add(u, "1431857103", int64(1431857103000))
+		f.Add(u, "2015-05-17 10:05:03", int64(-1))
+		f.Add(u, "-1.5", int64(0))
+	}
+	f.Fuzz(func(t *testing.T, unit, text string, ms int64) {
+		p, err := newTimeParser(TimeUnit(unit))
+		if err != nil {
+			return
+		}
+		first, err := p.parse([]byte(text))
+		if again, errAgain := p.parse([]byte(text)); again != first || (err == nil) != (errAgain == nil) {
+			t.Fatalf("%q as %q: got %d, %v, then %d, %v", text, unit, first, err, again, errAgain)
+		}
+		p, _ = newTimeParser("ms")
+		if got, err := p.parse(strconv.AppendInt(nil, ms, 10)); err == nil && got != log.Timestamp(ms) {
+			t.Fatalf("%d ms: got %d", ms, got)
 		}
 	})
 }

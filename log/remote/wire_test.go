@@ -2,8 +2,10 @@ package remote
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/gretestream/grete/log"
@@ -65,6 +67,34 @@ func FuzzReadCommit(f *testing.F) {
 		}
 		if size > len(b) {
 			t.Errorf("%d bytes of batches from a frame of %d", size, len(b))
+		}
+	})
+}
+
+// FuzzWire: whatever stands in an answer, what is understood is sent the same.
+func FuzzWire(f *testing.F) {
+	f.Add([]byte(`{"name":"t","id":"AQIDBAUGBwgJCgsMDQ4PEA","partitions":3,"configs":{"a":"b"}}`))
+	f.Add([]byte(`{"topic":"t","partition":1,"offset":9,"leader_epoch":-1,"metadata":"m"}`))
+	f.Add([]byte(`{"code":"fenced","message":"m"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var topic wireTopic
+		if json.Unmarshal(b, &topic) == nil {
+			if got, err := topic.decode(); err == nil {
+				again, err := encodeTopic(got).decode()
+				if err != nil || !reflect.DeepEqual(again, got) {
+					t.Errorf("topic %+v, then %+v, %v", got, again, err)
+				}
+			}
+		}
+		var o wireGroupOffset
+		if json.Unmarshal(b, &o) == nil && encodeGroupOffset(o.decode()) != o {
+			t.Errorf("offset %+v, then %+v", o, encodeGroupOffset(o.decode()))
+		}
+		var we wireError
+		if json.Unmarshal(b, &we) == nil {
+			if err := we.decode(); err == nil {
+				t.Errorf("error %+v is none", we)
+			}
 		}
 	})
 }
