@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -173,6 +174,44 @@ func corruptHeaders(t *testing.T, clean, checkpoint bool) {
 		t.Fatal("no damage was ever reported")
 	}
 	t.Logf("%d times damage was reported", reported)
+}
+
+// A size that damage has made huge is not worth the memory that it asks for.
+func TestCorruptSize(t *testing.T) {
+	d := newDisk(1)
+	l := openTiny(t, d)
+	if _, err := l.CreateTopic(t.Context(), log.TopicSpec{Name: "t", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	tp := log.TopicPartition{Topic: "t"}
+	for id := range int64(3) {
+		if _, err := l.Append(t.Context(), tp, encode([]int64{id})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = d.Crash(logtest.KeepAll)
+	name := "data/topics/t-0/00000000000000000000.log"
+	file, err := d.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := log.ParseBatch(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.FlipBit(name, int64(second.Size+8)*8+6) // 1 GiB more than it has
+	l = openTiny(t, d)
+	defer l.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := readTo(l, tp, 0, false)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; !strings.HasSuffix(got, damageHere) || took > 64<<20 {
+		t.Errorf("%s; it took %d bytes", got, took)
+	}
 }
 
 func openTiny(t *testing.T, d *logtest.Disk) *log.Embedded {

@@ -505,7 +505,8 @@ func (r *reader) fill() ([]byte, error) {
 			r.from = end
 			return (*r.buf)[:end], nil
 		}
-		if first > want {
+		// A size that the segment cannot hold is damage, and not worth the memory.
+		if left := r.seg.s.size.Load() - r.next; first > want && int64(first-r.to) <= left {
 			want = first
 			continue
 		}
