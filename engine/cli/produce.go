@@ -251,7 +251,7 @@ func (p *producer) parseJSON(line []byte, rec *produced) error {
 	if err := dec.Decode(&r); err != nil {
 		return fmt.Errorf("want a JSON object such as {\"key\":\"k\",\"value\":\"v\"}: %w", err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF { // More takes a closing brace for the end
 		return errors.New("want one JSON object, got more behind it")
 	}
 	var err error
