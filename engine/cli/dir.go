@@ -176,15 +176,19 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 		return fmt.Errorf("make a token: %w", err)
 	}
 	d.token = base64.RawURLEncoding.EncodeToString(secret[:])
-	if err := d.serveKafka(); err != nil {
-		return err
-	}
 	opts := query.Options{
 		Addr: a.common.http, Insecure: a.common.insecure, TLS: a.security.httpTLS(), Authorize: d.authorizer(),
 		Log: d.Log, Token: d.token, Metrics: d.metrics, Logger: a.logger,
 	}
 	if opts.Addr == "" {
 		opts.Addr, opts.Fallback = defaultHTTP, "127.0.0.1:0"
+	}
+	// A mistake of the user's is told before anything is bound.
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	if err := d.serveKafka(); err != nil {
+		return err
 	}
 	server, err := query.Listen(opts)
 	if err != nil {
@@ -208,10 +212,20 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	return r.write(d.path, d.announced)
 }
 
-// serveKafka answers Kafka clients, if the command line says where.
+// kafkaLog is the log that Kafka clients are served; nil if none are, for the
+// command line does not say where.
+func (d *dataDir) kafkaLog() *log.Embedded {
+	l, _ := d.Log.(*log.Embedded)
+	if d.app.common.kafka == "" {
+		return nil
+	}
+	return l
+}
+
+// serveKafka answers Kafka clients, if any are served.
 func (d *dataDir) serveKafka() (err error) {
-	l, embedded := d.Log.(*log.Embedded)
-	if d.app.common.kafka == "" || !embedded {
+	l := d.kafkaLog()
+	if l == nil {
 		return nil
 	}
 	d.kafka, err = kafka.Listen(kafka.Options{

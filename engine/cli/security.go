@@ -140,10 +140,11 @@ func (s *security) httpTLS() *tls.Config {
 }
 
 // authorizer judges requests over HTTP by the users and ACLs of Kafka clients: to
-// look takes the operation describe on the cluster, to change something alter.
+// look takes the operation describe on the cluster, to change something alter. It
+// is asked when Kafka clients are served.
 func (d *dataDir) authorizer() func(*http.Request) int {
 	s := &d.app.security
-	if len(s.auth) == 0 || d.kafka == nil {
+	if len(s.auth) == 0 || d.kafkaLog() == nil {
 		return nil
 	}
 	return func(r *http.Request) int {

@@ -82,7 +82,7 @@ func Listen(opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = hclog.NewNullLogger()
 	}
-	if err := checkAddr(&opts); err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", opts.Addr)
@@ -130,11 +130,13 @@ func Listen(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// checkAddr refuses addresses that other machines can reach, unless they are
-// guarded.
-func checkAddr(o *Options) error {
+// Validate refuses an Addr that is none, and one that other machines can reach
+// unless it is guarded.
+func (o *Options) Validate() error {
 	host, _, err := net.SplitHostPort(o.Addr)
 	switch {
+	case o.Addr == "":
+		return nil
 	case err != nil:
 		return fmt.Errorf("HTTP address %q: want HOST:PORT, such as 127.0.0.1:8080: %w", o.Addr, err)
 	case o.Insecure || isLoopback(host):
