@@ -42,6 +42,7 @@ type entry struct {
 // when they are visible, or err says why they never will be.
 type group struct {
 	entries []*entry
+	runs    []*run // what it only refers to in the journal; then its leader holds applyMu
 	done    chan struct{}
 	err     error
 }
@@ -306,11 +307,16 @@ func (l *Embedded) take() *group {
 // applied in order.
 func (l *Embedded) lead(g *group) {
 	if err := l.store(g); err != nil {
+		if g.runs != nil {
+			l.applyMu.Unlock()
+		}
 		l.abandon(g, err)
 		l.token <- struct{}{}
 		return
 	}
-	l.applyMu.Lock()
+	if g.runs == nil {
+		l.applyMu.Lock()
+	}
 	l.mu.Lock()
 	for _, en := range g.entries {
 		for i := range en.parts {
@@ -333,18 +339,45 @@ func (l *Embedded) store(g *group) error {
 	if f := l.failure.Load(); f != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, f.err)
 	}
-	number := l.journal.number
+	if l.journal.isFull() {
+		if err := l.nextJournal(); err != nil {
+			return err
+		}
+	}
+	l.refer(g)
 	if err := l.journal.write(g); err != nil {
 		return err
 	}
-	if l.journal.number != number {
+	if l.opts.Sync.Mode == SyncGroup {
+		l.m.syncs.Inc(1)
+		if err := l.journal.sync(); err != nil {
+			return err
+		}
+	}
+	if err := l.writeRuns(g); err != nil {
+		if _, fatal := err.(fatalError); fatal {
+			return err
+		}
+		return l.journal.takeBack(err)
+	}
+	return nil
+}
+
+// nextJournal begins the next journal file.
+func (l *Embedded) nextJournal() error {
+	if l.opts.Sync.Mode == SyncInterval {
+		if err := l.syncJournal(); err != nil {
+			return err
+		}
+	}
+	first := l.journal.file == nil
+	if err := l.journal.begin(); err != nil {
+		return err
+	}
+	if !first {
 		l.journalRolled()
 	}
-	if l.opts.Sync.Mode != SyncGroup {
-		return nil
-	}
-	l.m.syncs.Inc(1)
-	return l.journal.sync()
+	return nil
 }
 
 // abandon fails a group and all that were admitted behind it, and puts the
@@ -421,7 +454,12 @@ func (l *Embedded) apply(g *group) {
 // all the same, for the journal has it: it is served from memory, and the log
 // is read-only, so that the journal is kept.
 func (l *Embedded) applyBatches(pt *part, now Timestamp) {
-	ok := l.writeSegment(func() error { return pt.p.append(l.fs, pt.base, pt.batches, now) })
+	ok := true
+	if pt.ref != nil {
+		pt.p.take(pt.batches, now)
+	} else {
+		ok = l.writeSegment(func() error { return pt.p.append(l.fs, pt.base, pt.batches, now) })
+	}
 	if !ok {
 		pt.p.keep(l.fs, pt.base, pt.batches, now)
 		return

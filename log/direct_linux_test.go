@@ -95,7 +95,7 @@ func TestDirectSegment(t *testing.T) {
 			}
 		}
 	}
-	app(1, directRun, 100, directRun+5000, 900_000, 1, 1_000_000)
+	app(1, referRun, 100, referRun+5000, 900_000, 1, 1_000_000)
 	if p.last().direct == nil {
 		t.Error("nothing was written directly to a partition without readers")
 	}
@@ -103,15 +103,29 @@ func TestDirectSegment(t *testing.T) {
 	if err := p.last().close(); err != nil {
 		t.Fatal(err)
 	}
-	app(directRun, directRun+1)
+	app(referRun, referRun+1)
 	if p.last().direct != nil {
 		t.Error("written directly although somebody reads")
 	}
 	check()
 	now = now.Add(time.Hour)
-	app(directRun)
+	app(referRun)
 	if p.last().direct == nil {
 		t.Error("nothing was written directly an hour after the last reader")
 	}
 	check()
+
+	// More than a buffer, in batches that end anywhere.
+	var b Builder
+	for range 7 {
+		b.Append(1, value(n), bytes.Repeat([]byte{byte(n)}, 700_001))
+		n++
+	}
+	if _, err := l.Append(t.Context(), tp, b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	if l.journal.pos > 1<<20 {
+		t.Errorf("the journal has %d bytes: large runs were written twice", l.journal.pos)
+	}
 }

@@ -126,7 +126,7 @@
 //	40  attempt      4   failed writes to this file before this one
 //	44  part count   4
 //	48  parts, 40 each: topic id 16 · partition 4 · kind 4 · base offset 8 · bytes 8
-//	    batches of the parts, in order
+//	    batches of the parts, or references to batches (reference.go), in order
 //
 // # Why nothing acknowledged is lost
 //
@@ -134,6 +134,12 @@
 // acknowledgement. Only then are the same bytes written to the segments, without
 // a sync, and shown to readers. So whatever a crash makes of the segments, the
 // journal can write them again; and whatever a reader has seen is in the journal.
+//
+// Much data for one partition is written once (reference.go): the entry says where
+// in the segment it will be, and is synced; then the batches are written there
+// and synced too, with all of the partition that comes before; and that is the
+// acknowledgement. A reference whose batches are not there is the end of the
+// journal, as a torn entry is.
 //
 // A journal file is used again only after the segments that hold its bytes are
 // synced, then their directories, then the recovery points in the meta

@@ -46,6 +46,9 @@ type Embedded struct {
 	// token lies in the channel while no leader writes and syncs the journal.
 	token   chan struct{}
 	journal *journal // owned by who holds the token
+	// unsynced partitions have batches that the journal refers to and that no sync
+	// has made durable (SyncInterval). Owned by who holds the token.
+	unsynced map[*partition]bool
 
 	applyMu sync.Mutex // held by the applier: the leader, after the sync; guards applied
 	applied uint64     // sequence of the last entry that is in the segments
@@ -95,10 +98,10 @@ func Open(dir string, opts Options) (*Embedded, error) {
 func tryOpen(dir string, opts Options) (*Embedded, error) {
 	l := &Embedded{
 		dir: dir, fs: opts.FS, opts: opts, logger: opts.Logger.Named("log"),
-		fences: map[string]Epoch{},
-		token:  make(chan struct{}, 1),
-		stop:   make(chan struct{}),
-		kick:   make(chan struct{}, 1),
+		fences: map[string]Epoch{}, unsynced: map[*partition]bool{},
+		token: make(chan struct{}, 1),
+		stop:  make(chan struct{}),
+		kick:  make(chan struct{}, 1),
 	}
 	l.topics.Store(&map[string]*topic{})
 	l.m = newLogMetrics(opts.Metrics)
@@ -138,7 +141,7 @@ func (l *Embedded) syncEvery(d time.Duration) {
 			return
 		case <-t.C:
 			<-l.token
-			err := l.journal.sync()
+			err := l.syncJournal()
 			l.token <- struct{}{}
 			if err != nil {
 				l.fail(err)
@@ -320,7 +323,7 @@ func (l *Embedded) closeClean() error {
 	if l.failure.Load() != nil {
 		return nil
 	}
-	if err := l.journal.sync(); err != nil {
+	if err := l.syncJournal(); err != nil {
 		return err
 	}
 	if err := l.checkpoint(); err != nil {

@@ -20,10 +20,10 @@ import (
 //	48  parts       40 each
 //	      0  topic id     16
 //	     16  partition     4
-//	     20  kind          4   0 batches, 1 start offset
+//	     20  kind          4   0 batches, 1 start offset, 2 reference to batches (reference.go)
 //	     24  base offset   8   of the first batch; or the new start offset
-//	     32  bytes         8   of batches
-//	    batches, in the order of the parts
+//	     32  bytes         8   of batches; or of the reference
+//	    batches and references, in the order of the parts
 const (
 	entrySaltPos     = 0
 	entryLengthPos   = 8
@@ -41,8 +41,9 @@ const (
 type partKind uint32
 
 const (
-	partBatches partKind = iota // records
-	partStart                   // the start offset is raised
+	partBatches   partKind = iota // records
+	partStart                     // the start offset is raised
+	partReference                 // records that lie in a segment; in memory such a part is of kind partBatches
 )
 
 // entryHeader is the fixed part of an entry.
@@ -64,6 +65,15 @@ type entryPart struct {
 	kind      partKind
 	base      Offset
 	batches   []byte
+	ref       *reference // to batches that are not in the entry, or nil
+}
+
+// bytes is how much an entry holds of a part, beside the table.
+func (p *entryPart) bytes() int64 {
+	if p.ref != nil {
+		return referenceSize
+	}
+	return int64(len(p.batches))
 }
 
 // appendEntryHead appends the header (without its checksum) and the parts
@@ -82,9 +92,13 @@ func appendEntryHead(dst []byte, h *entryHeader) []byte {
 func appendEntryPart(dst []byte, p *entryPart) []byte {
 	dst = append(dst, p.id[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(p.partition))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(p.kind))
+	kind := p.kind
+	if p.ref != nil {
+		kind = partReference
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(kind))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.base))
-	return binary.BigEndian.AppendUint64(dst, uint64(len(p.batches)))
+	return binary.BigEndian.AppendUint64(dst, uint64(p.bytes()))
 }
 
 func parseEntryHeader(b []byte) entryHeader {
@@ -128,10 +142,17 @@ func decodeEntry(dst []entryPart, b []byte, salt uint64) (entryHeader, []entryPa
 		}
 		copy(p.id[:], d)
 		n := binary.BigEndian.Uint64(d[32:])
-		if n > uint64(len(body)) || p.kind > partStart {
+		if n > uint64(len(body)) || p.kind > partReference {
 			return h, dst, fmt.Errorf("%w: part %d: kind %d of %d bytes, %d are left", ErrCorrupt, i, p.kind, n, len(body))
 		}
 		p.batches, body = body[:n:n], body[n:]
+		if p.kind == partReference {
+			ref, err := decodeReference(p.batches)
+			if err != nil {
+				return h, dst, fmt.Errorf("part %d: %w", i, err)
+			}
+			p.batches, p.ref = nil, ref
+		}
 		dst = append(dst, p)
 	}
 	if len(body) != 0 {

@@ -36,6 +36,7 @@ func FuzzJournal(f *testing.F) {
 	const salt = 7
 	run := place(f, encode([]Record{{Timestamp: 1, Value: []byte("v")}}, 0), 3)
 	f.Add(journalEntry(salt, 9, entryPart{id: TopicID{1}, partition: 2, base: 3, batches: run}, entryPart{kind: partStart, base: 1}))
+	f.Add(journalEntry(salt, 2, entryPart{kind: partBatches, base: 3, ref: &reference{segment: 3, position: 9, bytes: 100, end: 5, crc: 7}}, entryPart{batches: run}))
 	f.Add(journalEntry(salt, 1))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < journalHeaderSize {
@@ -54,6 +55,9 @@ func FuzzJournal(f *testing.F) {
 				t.Fatalf("entry at %d does not round-trip: %v", e.pos, err)
 			}
 			for i := range same {
+				if a, b := same[i].ref, parts[i].ref; (a == nil) != (b == nil) || a != nil && *a != *b {
+					t.Fatalf("part %d: got reference %+v, want %+v", i, a, b)
+				}
 				if same[i].id != parts[i].id || same[i].base != parts[i].base || !bytes.Equal(same[i].batches, parts[i].batches) {
 					t.Fatalf("part %d: got %+v, want %+v", i, same[i], parts[i])
 				}

@@ -13,7 +13,7 @@ import (
 // other, up to the first that is not whole or not of this use of the file.
 //
 //	 0  magic    8   "GRETEJNL"
-//	 8  version  4   1
+//	 8  version  4   2; 1 had no references
 //	12  policy   4   sync mode that the entries were written under
 //	16  number   8   that of the file's name; another one: the name is new, the content old
 //	24  salt     8
@@ -25,7 +25,7 @@ import (
 // go past the cache of the operating system, where they cost twice as much.
 const (
 	journalMagic      = "GRETEJNL"
-	journalVersion    = 1
+	journalVersion    = 2
 	journalHeaderSize = 64
 
 	// journalBuffer bounds what is gathered for one write to the journal, in bytes.
@@ -43,22 +43,25 @@ const (
 // journal is the write side of the shared journal. Its fields are owned by the
 // leader of the group commit, who holds Embedded.token, but for those under mu.
 type journal struct {
-	fs      FS
-	dir     string
-	mode    SyncMode
-	limit   int64  // bytes after which the next file is begun
-	seed    uint64 // makes salts of different logs differ
-	first   int64  // number above which no file was ever used when the log was opened
-	number  int64
-	file    vfs.File
-	pos     int64
-	salt    uint64
-	attempt uint32
-	seq     uint64            // of the last entry written
-	synced  uint64            // of the last entry known to be synced
-	buf     []byte            // gathered writes: the bytes before pos, from the beginning of a block
-	head    []byte            // scratch
-	tail    [DirectBlock]byte // scratch
+	fs       FS
+	dir      string
+	mode     SyncMode
+	limit    int64  // bytes after which the next file is begun
+	seed     uint64 // makes salts of different logs differ
+	first    int64  // number above which no file was ever used when the log was opened
+	number   int64
+	file     vfs.File
+	pos      int64
+	salt     uint64
+	attempt  uint32
+	seq      uint64            // of the last entry written
+	synced   uint64            // of the last entry known to be synced
+	buf      []byte            // gathered writes: the bytes before pos, from the beginning of a block
+	head     []byte            // scratch
+	refs     []byte            // scratch
+	before   journalMark       // where the last group began
+	tail     [DirectBlock]byte // of buf, there
+	referred int64             // bytes that entries of this file refer to
 
 	mu    sync.Mutex    // guards the fields below
 	full  []journalFile // written, waiting until all of their entries are synced in segments
@@ -111,8 +114,8 @@ func parseJournalHeader(b []byte) (h journalHeader, err error) {
 	if got, want := crc32.Checksum(b[:60], castagnoli), binary.BigEndian.Uint32(b[60:]); got != want {
 		return h, fmt.Errorf("%w: journal header: crc %08x, want %08x", ErrCorrupt, got, want)
 	}
-	if v := binary.BigEndian.Uint32(b[8:]); v != journalVersion {
-		return h, fmt.Errorf("%w: journal version %d, want %d", ErrNewerFormat, v, journalVersion)
+	if v := binary.BigEndian.Uint32(b[8:]); v > journalVersion {
+		return h, fmt.Errorf("%w: journal version %d, want at most %d", ErrNewerFormat, v, journalVersion)
 	}
 	return journalHeader{
 		mode:   SyncMode(binary.BigEndian.Uint32(b[12:])),
@@ -156,7 +159,7 @@ func (j *journal) begin() error {
 		j.full = append(j.full, journalFile{j.number, j.seq})
 		j.mu.Unlock()
 	}
-	j.file, j.number, j.salt, j.attempt = f, number, saltOf(j.seed, number), 0
+	j.file, j.number, j.salt, j.attempt, j.referred = f, number, saltOf(j.seed, number), 0, 0
 	j.reserve(DirectBlock)
 	j.buf = appendJournalHeader(j.buf[:0], journalHeader{j.mode, number, j.salt})
 	j.pos = journalHeaderSize
@@ -172,29 +175,33 @@ func (j *journal) open(name string) (vfs.File, error) {
 	return j.fs.OpenReadWrite(name)
 }
 
+// journalMark is a place to come back to.
+type journalMark struct {
+	pos         int64
+	seq, synced uint64
+	tail        int // bytes of the block that pos lies in
+}
+
+// isFull tells whether the next entry goes to the next file: this one has so many
+// bytes, or vouches for so many.
+func (j *journal) isFull() bool { return j.file == nil || j.pos+j.referred >= j.limit }
+
 // write writes the entries of a group. If it fails, none of them will ever be
 // read back, unless the error is fatal.
 func (j *journal) write(g *group) error {
-	if j.file == nil || j.pos >= j.limit {
-		if j.file != nil && j.mode == SyncInterval {
-			if err := j.sync(); err != nil {
-				return err
-			}
-		}
-		if err := j.begin(); err != nil {
-			return err
-		}
+	j.before = journalMark{j.pos, j.seq, j.synced, copy(j.tail[:], j.buf)}
+	if err := j.writeEntries(g); err != nil {
+		return j.takeBack(err)
 	}
-	pos, seq, tail := j.pos, j.seq, copy(j.tail[:], j.buf)
-	err := j.writeEntries(g)
-	if err == nil {
-		return nil
-	}
-	// What has been written must not come to life after a crash: it has been
-	// refused. Erase the head of its first entry, and make later entries differ
-	// from what may still lie behind them.
-	j.pos, j.seq = pos, seq
-	j.buf = append(j.buf[:0], j.tail[:tail]...) // less than a block, with what was acknowledged
+	return nil
+}
+
+// takeBack undoes the last write, because of err. What has been written must not
+// come to life after a crash: it has been refused. Erase the head of its first
+// entry, and make later entries differ from what may still lie behind them.
+func (j *journal) takeBack(err error) error {
+	j.pos, j.seq, j.synced = j.before.pos, j.before.seq, j.before.synced
+	j.buf = append(j.buf[:0], j.tail[:j.before.tail]...) // less than a block, with what was acknowledged
 	j.attempt++
 	if uerr := j.erase(); uerr != nil {
 		return fatalError{fmt.Errorf("%w; and it could not be undone: %v", err, uerr)}
@@ -228,16 +235,29 @@ func (j *journal) writeEntry(e *entry) error {
 	}
 	j.head = head
 	crc := crc32.Checksum(head[entrySequencePos:], castagnoli)
+	j.refs = j.refs[:0]
 	for i := range e.parts {
-		crc = appendCRC(crc, e.parts[i].batches)
+		if ref := e.parts[i].ref; ref != nil {
+			from := len(j.refs)
+			j.refs = ref.appendTo(j.refs)
+			crc = crc32.Update(crc, castagnoli, j.refs[from:])
+			j.referred += ref.bytes
+		} else {
+			crc = appendCRC(crc, e.parts[i].batches)
+		}
 	}
 	binary.BigEndian.PutUint32(head[entryCRCPos:], crc)
 
 	if err := j.put(head); err != nil {
 		return err
 	}
+	refs := j.refs
 	for i := range e.parts {
-		if err := j.put(e.parts[i].batches); err != nil {
+		body := e.parts[i].batches
+		if e.parts[i].ref != nil {
+			body, refs = refs[:referenceSize], refs[referenceSize:]
+		}
+		if err := j.put(body); err != nil {
 			return err
 		}
 	}
@@ -248,7 +268,7 @@ func (j *journal) writeEntry(e *entry) error {
 func (e *entry) size() int64 {
 	n := int64(entryHeaderSize + len(e.parts)*entryPartSize)
 	for i := range e.parts {
-		n += int64(len(e.parts[i].batches))
+		n += e.parts[i].bytes()
 	}
 	return n
 }

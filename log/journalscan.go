@@ -23,8 +23,9 @@ type foundPart struct {
 	partition int32
 	kind      partKind
 	base      Offset
-	end       Offset // after the batches
-	bytes     int64
+	end       Offset     // after the batches
+	bytes     int64      // of batches that are in the entry
+	ref       *reference // to batches that are not, or nil
 }
 
 // foundJournal is what a directory's journal says.
@@ -32,6 +33,7 @@ type foundJournal struct {
 	numbers []int64 // of all files
 	entries []foundEntry
 	last    uint64 // sequence of the last good entry, or what the meta has safe
+	mark    uint64 // highest sequence that is known to have been synced
 	// torn says where the journal ends before the end of its bytes, if it does.
 	torn error
 
@@ -72,14 +74,14 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 	if err != nil {
 		return nil, err
 	}
-	mark := safe // highest sequence known to have been synced
+	j.mark = safe
 	for n, f := range files {
 		number := numbers[n]
 		if len(f.entries) == 0 && j.torn == nil {
 			j.torn = f.bad[0]
 		}
 		for i, e := range f.entries {
-			mark = max(mark, e.header.synced)
+			j.mark = max(j.mark, e.header.synced)
 			switch seq := e.header.sequence; {
 			case seq >= f.limit:
 				// Left over.
@@ -92,7 +94,7 @@ func scanJournal(fs FS, dir string, seed, safe uint64) (*foundJournal, error) {
 			}
 		}
 	}
-	if mark > j.last {
+	if j.mark > j.last {
 		why := j.torn
 		if why == nil {
 			why = fmt.Errorf("journal %s ends there", dir)
@@ -191,7 +193,10 @@ func nextSalt(data []byte, pos int64, salt uint64) int64 {
 func summarize(parts []entryPart) []foundPart {
 	found := make([]foundPart, len(parts))
 	for i, p := range parts {
-		found[i] = foundPart{id: p.id, partition: p.partition, kind: p.kind, base: p.base, end: p.base, bytes: int64(len(p.batches))}
+		found[i] = foundPart{id: p.id, partition: p.partition, kind: p.kind, base: p.base, end: p.base, bytes: int64(len(p.batches)), ref: p.ref}
+		if p.ref != nil {
+			found[i].kind, found[i].end = partBatches, p.ref.end
+		}
 		for b := p.batches; len(b) >= BatchHeaderSize; {
 			info := parseHeader(b)
 			if info.Size < BatchHeaderSize || info.Size > len(b) {

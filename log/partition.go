@@ -125,15 +125,22 @@ func (p *partition) append(fs FS, base Offset, run []byte, now Timestamp) error 
 		return err
 	}
 	p.newFiles = p.newFiles || created
+	if err := p.write(s, run); err != nil {
+		return err
+	}
+	p.take(run, now)
+	return nil
+}
+
+// take counts a run that was written to the last segment as the partition's,
+// not yet visible.
+func (p *partition) take(run []byte, now Timestamp) {
+	s := p.last()
 	if len(p.dirty) == 0 || p.dirty[len(p.dirty)-1] != s {
 		p.dirty = append(p.dirty, s)
 	}
-	if err := p.write(s, run, now); err != nil {
-		return err
-	}
 	s.note(run, p.written, now)
 	p.written += int64(len(run))
-	return nil
 }
 
 // largePart is the size from which batches are written from where they lie
@@ -143,15 +150,12 @@ const largePart = 32 << 10
 
 // write writes a large run, and gathers small ones: a group of many small
 // commits costs each partition one write.
-func (p *partition) write(s *segment, run []byte, now Timestamp) error {
+func (p *partition) write(s *segment, run []byte) error {
 	large := len(run) >= largePart
 	if p.staged != nil && (large || len(*p.staged)+len(run) > cap(*p.staged)) {
 		if err := p.flush(); err != nil {
 			return err
 		}
-	}
-	if large && p.goesPast(s, len(run), now) {
-		return s.writeDirect(run, p.written)
 	}
 	if large {
 		return s.writeAt(run, p.written)
@@ -164,21 +168,15 @@ func (p *partition) write(s *segment, run []byte, now Timestamp) error {
 	return nil
 }
 
-const (
-	// directRun is the size from which a run may be written past the cache of the
-	// operating system: a wait for the disk is worth it.
-	directRun = 256 << 10
+// unreadMs is how long nobody must have read a partition, in ms, for large runs to
+// be written past the cache of the operating system.
+const unreadMs = 60_000
 
-	// unreadMs is how long nobody must have read a partition, in ms.
-	unreadMs = 60_000
-)
-
-// goesPast tells whether a run is to be written past the cache of the operating
-// system. To fill the cache costs twice as much and more, and pushes out of it what is
-// read; a partition that nobody reads now has no use for it.
-func (p *partition) goesPast(s *segment, size int, now Timestamp) bool {
-	return int64(size) >= min(directRun, p.topic.config().segmentBytes) &&
-		p.nArmed.Load() == 0 && int64(now)-p.polled.Load() >= unreadMs
+// unread tells whether nobody reads the partition now. Then its bytes have no
+// business in the cache: to fill it costs twice as much as a direct write and
+// more, and pushes out of it what is read.
+func (p *partition) unread(now Timestamp) bool {
+	return p.nArmed.Load() == 0 && int64(now)-p.polled.Load() >= unreadMs
 }
 
 // flush writes what has been gathered.

@@ -150,8 +150,10 @@ type recovery struct {
 	topics  map[string]*topic
 	walks   map[*partition]*walked
 	order   []*partition
-	gone    []string // directories of deleted topics, under their last names
-	going   []string // of those, the names that the last ones of gone still have
+	// unfinished is where references would have ended that the journal ends before.
+	unfinished map[*partition]Offset
+	gone       []string // directories of deleted topics, under their last names
+	going      []string // of those, the names that the last ones of gone still have
 }
 
 // load walks all partitions that the meta knows.
@@ -221,6 +223,9 @@ func parseDeletedDir(name string) (TopicID, bool) {
 // judge finds out, without changing anything, whether the journal joins on to
 // the segments, and whether segments know of more than the journal does.
 func (r *recovery) judge() error {
+	if err := r.confirm(); err != nil {
+		return err
+	}
 	ends := map[*partition]Offset{} // what recovery point and journal vouch for
 	bytes := map[*partition]int64{} // what the journal will write beyond the walk
 	for _, p := range r.order {
@@ -262,8 +267,10 @@ func (r *recovery) judgePartition(p *partition, vouched Offset, replay int64) er
 		return err
 	}
 	group := r.mode == SyncGroup
+	// What a crash kept from being referred to for good may be there in part.
+	unfinished := max(vouched, r.unfinished[p])
 	if w.end > vouched {
-		if group {
+		if group && w.end > unfinished {
 			return beyond(w.segments[len(w.segments)-1].logName(), w.pos, BatchInfo{BaseOffset: vouched, LastOffsetDelta: int32(w.end - vouched - 1)})
 		}
 		return nil // unsynced leftovers, cut by run
@@ -273,13 +280,13 @@ func (r *recovery) judgePartition(p *partition, vouched Offset, replay int64) er
 	}
 	if n := len(w.segments); n > 0 && w.tail > replay {
 		s := w.segments[n-1]
-		if info, ok := wholeBatchAt(r.l.fs, s.logName(), w.pos+replay); ok && info.BaseOffset == vouched {
+		if info, ok := wholeBatchAt(r.l.fs, s.logName(), w.pos+replay); ok && info.BaseOffset == vouched && vouched == unfinished {
 			return beyond(s.logName(), w.pos+replay, info)
 		}
 	}
 	for _, base := range w.later {
 		name := newSegment(r.l.fs, p.dir, base, 0).logName()
-		if info, ok := wholeBatchAt(r.l.fs, name, 0); ok && info.BaseOffset >= vouched {
+		if info, ok := wholeBatchAt(r.l.fs, name, 0); ok && info.BaseOffset >= unfinished {
 			return beyond(name, 0, info)
 		}
 	}

@@ -67,21 +67,33 @@ func (r *recovery) settle(p *partition, vouched Offset) error {
 // failed to sync: the operating system goes on to show them, takes them for
 // written, and no sync would ever save them. Only a new write does.
 //
-// A crash in between does no harm: the journal has all of it.
+// A crash in between does no harm: the journal has all of it. What it only
+// refers to, and all before that, is written again where it lies.
 func (r *recovery) rewind(p *partition) error {
 	w, l := r.walks[p], r.l
 	n := max(len(w.meta.Segments), 1)
+	end, pos := w.meta.Recovery, w.meta.Position
+	if len(w.meta.Segments) == 0 {
+		pos = 0 // retention took the segment that the position was in
+	}
+	if ref := w.ref; ref != nil {
+		to := slices.IndexFunc(w.segments, func(s *segment) bool { return s.base == ref.segment }) + 1
+		if err := rewriteAll(w.segments[n-1:to], pos, ref.position+ref.bytes); err != nil {
+			return err
+		}
+		n, end, pos = to, ref.end, ref.position+ref.bytes
+	}
 	for _, s := range w.segments[n:] {
 		if err := s.remove(); err != nil {
 			return fmt.Errorf("remove segment: %w", err)
 		}
 	}
 	w.segments = w.segments[:n]
-	w.end, w.pos, w.rewound = w.meta.Recovery, w.meta.Position, true
-	if len(w.meta.Segments) == 0 {
-		w.pos = 0 // retention took the segment that the position was in
-	}
+	w.end, w.pos, w.rewound = end, pos, true
 	s := w.segments[n-1]
+	if err := s.close(); err != nil { // before its file is cut
+		return fmt.Errorf("close segment %s: %w", s.logName(), err)
+	}
 	if err := l.fs.Truncate(s.logName(), w.pos); err != nil {
 		return fmt.Errorf("cut %s to %d bytes: %w", s.logName(), w.pos, err)
 	}
@@ -267,6 +279,12 @@ func (r *recovery) replayPart(ep *entryPart, appended Timestamp) error {
 	}
 	if ep.kind == partStart {
 		p.raiseStart(ep.base)
+		return nil
+	}
+	if ep.ref != nil {
+		if p.next < ep.ref.end {
+			return fmt.Errorf("%w: partition %s: it ends at offset %d, want the %d that the journal refers to", ErrCorrupt, p.tp, p.next, ep.ref.end)
+		}
 		return nil
 	}
 	run := ep.batches

@@ -38,6 +38,7 @@ type segment struct {
 	// direct writes, or nil.
 	file   vfs.File
 	direct vfs.File
+	named  bool // its directory entry is durable; if not set, it may be
 
 	shareMu sync.Mutex     // guards the field below
 	shared  *sharedSegment // open for Cursors, or nil
@@ -84,12 +85,13 @@ var directBuffers = sync.Pool{New: func() any { b := alignedBytes(directBytes); 
 
 const directBytes = 2 << 20
 
-// writeDirect is writeAt past the cache of the operating system, but for the
-// parts of a block at both ends. Where the FS cannot do it, it is writeAt.
-func (s *segment) writeDirect(b []byte, pos int64) error {
+// writeBlocks writes b at pos, where a block begins, but for the first skip bytes,
+// which are there. past says to pass by the cache of the operating system, where
+// the FS can do that: with whole blocks, not with the parts of one at both ends.
+func (s *segment) writeBlocks(b []byte, skip int, pos int64, past bool) error {
 	fs, ok := s.fs.(DirectFS)
-	if !ok {
-		return s.writeAt(b, pos)
+	if !past || !ok {
+		return s.writeAt(b[skip:], pos+int64(skip))
 	}
 	if s.direct == nil {
 		f, err := fs.OpenDirect(s.logName())
@@ -98,20 +100,18 @@ func (s *segment) writeDirect(b []byte, pos int64) error {
 		}
 		s.direct = f
 	}
-	if head := min(int(padTo(pos, DirectBlock)-pos), len(b)); head > 0 {
-		if err := s.writeAt(b[:head], pos); err != nil {
+	if skip > 0 {
+		head := min(DirectBlock, len(b))
+		if err := s.writeAt(b[skip:head], pos+int64(skip)); err != nil {
 			return err
 		}
 		b, pos = b[head:], pos+int64(head)
 	}
-	buf := directBuffers.Get().(*[]byte)
-	defer directBuffers.Put(buf)
-	for len(b) >= DirectBlock {
-		n := copy((*buf)[:cap(*buf)], b[:len(b)-len(b)%DirectBlock])
-		if _, err := s.direct.WriteAt((*buf)[:n], pos); err != nil {
+	if whole := len(b) &^ (DirectBlock - 1); whole > 0 {
+		if _, err := s.direct.WriteAt(b[:whole], pos); err != nil {
 			return fmt.Errorf("write segment %s at %d: %w", s.logName(), pos, err)
 		}
-		b, pos = b[n:], pos+int64(n)
+		b, pos = b[whole:], pos+int64(whole)
 	}
 	if len(b) == 0 {
 		return nil

@@ -23,6 +23,7 @@ type walked struct {
 	stale    []Offset   // bases of segment files that retention or compaction had given up
 	cleaned  []string   // files of compaction that were not, or not yet, put in place
 	rewound  bool       // what lay beyond the recovery point was taken away
+	ref      *reference // the last that the journal has and that holds, or nil
 	stopped  error      // why the walk ended before the end of the file
 }
 

@@ -1,0 +1,156 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/vfs"
+)
+
+// confirm looks for what the journal refers to. At the first entry that refers to
+// something that is not there, the journal ends: it was never acknowledged.
+// Unless it is known to have been synced: then it is damage.
+func (r *recovery) confirm() error {
+	r.unfinished = map[*partition]Offset{}
+	for i := range r.journal.entries {
+		e := &r.journal.entries[i]
+		err := r.confirmEntry(e)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		err = fmt.Errorf("journal file %d at byte %d: %w", e.file, e.pos, err)
+		if e.header.sequence <= r.journal.mark {
+			return fmt.Errorf("journal entry %d had been synced but what it refers to is not whole: %w", e.header.sequence, err)
+		}
+		r.endJournal(i, err)
+		break
+	}
+	return nil
+}
+
+// endJournal drops the entries from i on.
+func (r *recovery) endJournal(i int, why error) {
+	j := r.journal
+	for _, e := range j.entries[i:] {
+		for _, fp := range e.parts {
+			if p := r.find(fp.id, fp.partition); p != nil && fp.ref != nil {
+				r.unfinished[p] = max(r.unfinished[p], fp.end)
+			}
+		}
+	}
+	j.last, j.torn = j.entries[i].header.sequence-1, why
+	j.entries = j.entries[:i]
+}
+
+// confirmEntry looks for what one entry refers to.
+func (r *recovery) confirmEntry(e *foundEntry) error {
+	for _, fp := range e.parts {
+		p := r.find(fp.id, fp.partition)
+		if p == nil || fp.ref == nil || fp.end <= r.walks[p].meta.Recovery {
+			continue // deleted, or safe
+		}
+		if err := r.walks[p].confirm(&fp); err != nil {
+			return fmt.Errorf("partition %s: offsets from %d to %d: %w", p.tp, fp.base, fp.end-1, err)
+		}
+	}
+	for _, fp := range e.parts {
+		if p := r.find(fp.id, fp.partition); p != nil && fp.ref != nil && fp.end > r.walks[p].meta.Recovery {
+			r.walks[p].ref = fp.ref
+		}
+	}
+	return nil
+}
+
+// confirm compares what the walk found, whose checksums are good, with a reference.
+func (w *walked) confirm(fp *foundPart) error {
+	ref := fp.ref
+	if w.end < ref.end {
+		if w.stopped != nil {
+			return w.stopped
+		}
+		return fmt.Errorf("%w: there is nothing from offset %d on", ErrCorrupt, w.end)
+	}
+	s := w.segment(ref.segment)
+	if s == nil {
+		return fmt.Errorf("%w: no segment %s", ErrCorrupt, baseName(int64(ref.segment)))
+	}
+	f, err := s.fs.Open(s.logName(), vfs.SequentialReadsOption)
+	if err != nil {
+		return fmt.Errorf("open segment %s: %w", s.logName(), err)
+	}
+	defer f.Close()
+	if size := s.size.Load(); ref.position+ref.bytes > size {
+		return &damageAt{s.logName(), ref.position, fmt.Errorf("%d bytes of batches, want them to end before %d", ref.bytes, size)}
+	}
+	crc, next := uint32(0), fp.base
+	sc := newBatchScanner(f, s.logName(), ref.position, ref.position+ref.bytes)
+	defer sc.Close()
+	for {
+		info, b, err := sc.batch()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		crc, next = framesCRC(crc, b), info.NextOffset()
+	}
+	if crc != ref.crc || next != ref.end {
+		return &damageAt{s.logName(), ref.position, fmt.Errorf("batches up to offset %d with crc %08x of their frames, want %d and %08x", next, crc, ref.end, ref.crc)}
+	}
+	return nil
+}
+
+// segment returns the walked segment that begins at an offset, or nil.
+func (w *walked) segment(base Offset) *segment {
+	for _, s := range w.segments {
+		if s.base == base {
+			return s
+		}
+	}
+	return nil
+}
+
+// rewriteAll writes the bytes of segments again where they lie: from a position in
+// the first to one in the last.
+func rewriteAll(segments []*segment, from, to int64) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for i, s := range segments {
+		end := s.size.Load()
+		if i == len(segments)-1 {
+			end = to
+		}
+		if err := s.rewrite(*buf, from, end); err != nil {
+			return err
+		}
+		from = 0
+	}
+	return nil
+}
+
+// rewrite writes the bytes between two positions again.
+func (s *segment) rewrite(buf []byte, from, to int64) error {
+	if _, err := s.openForWrite(); err != nil {
+		return err
+	}
+	for from < to {
+		b := buf[:min(int64(len(buf)), to-from)]
+		n, err := readFullAt(s.file, b, from)
+		if err == nil && n < len(b) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("read segment %s at %d: %w", s.logName(), from, err)
+		}
+		if err := s.writeAt(b, from); err != nil {
+			return err
+		}
+		from += int64(n)
+	}
+	return nil
+}
