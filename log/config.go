@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -114,9 +115,18 @@ func defaultConfig(o *Options) topicConfig {
 	}
 }
 
-// resolveConfig reads a topic's configs. It reports all mistakes by name.
-func resolveConfig(o *Options, configs map[string]string) (topicConfig, error) {
+// resolveConfig reads a topic's configs, and defaults of what they do not set. It
+// reports all mistakes by name.
+func resolveConfig(o *Options, defaults, configs map[string]string) (topicConfig, error) {
 	c := defaultConfig(o)
+	if err := errors.Join(c.set(defaults), c.set(configs)); err != nil {
+		return c, err
+	}
+	return c, nil
+}
+
+// set takes in configs. It reports all mistakes by name.
+func (c *topicConfig) set(configs map[string]string) error {
 	var errs []string
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		i := slices.IndexFunc(configDefs, func(d configDef) bool { return d.name == name })
@@ -128,13 +138,13 @@ func resolveConfig(o *Options, configs map[string]string) (topicConfig, error) {
 		if err := d.check(value); err != nil {
 			errs = append(errs, fmt.Sprintf("config %s: %v", name, err))
 		} else if d.apply != nil {
-			d.apply(&c, value)
+			d.apply(c, value)
 		}
 	}
 	if len(errs) > 0 {
-		return c, fmt.Errorf("%w: %s", ErrInvalidConfig, strings.Join(errs, "; "))
+		return fmt.Errorf("%w: %s", ErrInvalidConfig, strings.Join(errs, "; "))
 	}
-	return c, nil
+	return nil
 }
 
 func intConfig(name string, lo, hi int64, field func(*topicConfig) *int64) configDef {

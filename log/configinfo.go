@@ -22,7 +22,7 @@ const (
 type ConfigInfo struct {
 	Name    string // Kafka's
 	Type    ConfigType
-	Default string // of this log
+	Default string // of this log, unless SetTopicDefaults has set another
 	Doc     string // what it does here, in a sentence or two
 }
 
@@ -49,14 +49,14 @@ func (l *Embedded) CheckTopic(spec TopicSpec) error {
 	if _, ok := (*l.topics.Load())[spec.Name]; ok {
 		return ErrTopicExists
 	}
-	_, err := resolveConfig(&l.opts, spec.Configs)
+	_, err := resolveConfig(&l.opts, nil, spec.Configs)
 	return err
 }
 
 // CheckConfigs tells whether a topic may have these configs; ErrInvalidConfig
 // names all mistakes.
 func (l *Embedded) CheckConfigs(configs map[string]string) error {
-	_, err := resolveConfig(&l.opts, configs)
+	_, err := resolveConfig(&l.opts, nil, configs)
 	return err
 }
 

@@ -31,6 +31,9 @@ type Embedded struct {
 	// topics is replaced as a whole; topicMu serialises who does.
 	topics  atomic.Pointer[map[string]*topic]
 	topicMu sync.Mutex
+	// topicDefaults are configs that hold for topics which do not set them; guarded
+	// by topicMu.
+	topicDefaults map[string]string
 
 	mu      sync.Mutex // admission: guards the fields below, and next, durable, deleted of partitions
 	closed  bool

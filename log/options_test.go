@@ -60,11 +60,11 @@ func TestTopicNames(t *testing.T) {
 
 func TestTopicConfigs(t *testing.T) {
 	o := new(Options).EnsureDefaults()
-	c, err := resolveConfig(o, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "5", "message.timestamp.type": "LogAppendTime", "flush.ms": "1"})
+	c, err := resolveConfig(o, nil, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "5", "message.timestamp.type": "LogAppendTime", "flush.ms": "1"})
 	if err != nil || !c.compact || !c.delete || c.retentionMs != 5 || !c.appendTime || c.retentionBytes != -1 {
 		t.Errorf("got %+v, %v", c, err)
 	}
-	_, err = resolveConfig(o, map[string]string{"retention.ms": "soon", "segment.bites": "1", "cleanup.policy": "never"})
+	_, err = resolveConfig(o, nil, map[string]string{"retention.ms": "soon", "segment.bites": "1", "cleanup.policy": "never"})
 	for _, word := range []string{`"soon"`, "segment.bites", `"never"`} {
 		if !errors.Is(err, ErrInvalidConfig) || !strings.Contains(err.Error(), word) {
 			t.Errorf("got %v, want %s in it", err, word)

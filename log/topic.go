@@ -33,9 +33,9 @@ func (t *topic) describe() Topic {
 	return Topic{Name: t.name, ID: t.id, Partitions: len(t.parts), Configs: maps.Clone(t.settings.Load().configs), Internal: t.internal}
 }
 
-// newTopic makes a topic in memory.
+// newTopic makes a topic in memory. The caller holds topicMu, or opens the log.
 func (l *Embedded) newTopic(name string, id TopicID, internal bool, partitions int, configs map[string]string) (*topic, error) {
-	config, err := resolveConfig(&l.opts, configs)
+	config, err := resolveConfig(&l.opts, l.defaultsOf(internal), configs)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (l *Embedded) alterTopic(name string, configs map[string]*string) (*topic, 
 			changed[k] = *v
 		}
 	}
-	config, err := resolveConfig(&l.opts, changed)
+	config, err := resolveConfig(&l.opts, l.defaultsOf(t.internal), changed)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func (s *Server) createTopic(ctx context.Context, r *request, rt *kmsg.CreateTop
 		return resp
 	}
 	resp.NumPartitions, resp.ReplicationFactor = int32(spec.Partitions), 1
-	for _, c := range s.topicConfigs(spec.Configs) {
+	for _, c := range s.topicConfigs(spec.Configs, false) {
 		rc := kmsg.NewCreateTopicsResponseTopicConfig()
 		rc.Name, rc.Value, rc.Source, rc.ReadOnly = c.name, &c.value, int8(c.source), c.readOnly
 		resp.Configs = append(resp.Configs, rc)

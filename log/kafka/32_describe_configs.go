@@ -44,10 +44,10 @@ func (s *Server) configsOf(ctx context.Context, kind kmsg.ConfigResourceType, na
 		if err != nil {
 			return nil, err
 		}
-		return s.topicConfigs(t.Configs), nil
+		return s.topicConfigs(t.Configs, t.Internal), nil
 	case kmsg.ConfigResourceTypeBroker:
-		if name == "" {
-			return nil, nil // of all brokers: nothing is set but at the start
+		if name == allBrokers {
+			return s.allBrokersConfigs(), nil
 		}
 		if err := s.checkBroker(name); err != nil {
 			return nil, err

@@ -7,12 +7,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/gretestream/grete/log"
 )
 
 // IncrementalAlterConfigs sets, unsets, appends to and subtracts from single
-// configs of a topic.
+// configs of a topic, or of the broker.
 var incrementalAlterConfigsAPI = api{key: kmsg.IncrementalAlterConfigs, min: 0, max: 1, handle: (*Server).incrementalAlterConfigs}
 
 func (s *Server) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.Response, error) {
@@ -26,8 +24,8 @@ func (s *Server) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.
 		rr := &req.Resources[i]
 		out := kmsg.NewIncrementalAlterConfigsResponseResource()
 		out.ResourceType, out.ResourceName = rr.ResourceType, rr.ResourceName
-		err := s.alterTopicConfigs(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(set map[string]string) (map[string]string, error) {
-			return s.changedConfigs(set, rr.Configs)
+		err := s.alterResource(ctx, r, rr.ResourceType, rr.ResourceName, named, req.ValidateOnly, func(set map[string]string, known []listed) (map[string]string, error) {
+			return changedConfigs(set, known, rr.Configs)
 		}, slices.ContainsFunc(rr.Configs, func(c kmsg.IncrementalAlterConfigsRequestResourceConfig) bool {
 			return c.Op != kmsg.IncrementalAlterConfigOpDelete
 		}))
@@ -38,11 +36,10 @@ func (s *Server) incrementalAlterConfigs(ctx context.Context, r *request) (kmsg.
 }
 
 // changedConfigs carries out changes on what is set, and returns that.
-func (s *Server) changedConfigs(set map[string]string, changes []kmsg.IncrementalAlterConfigsRequestResourceConfig) (map[string]string, error) {
+func changedConfigs(set map[string]string, known []listed, changes []kmsg.IncrementalAlterConfigsRequestResourceConfig) (map[string]string, error) {
 	if set == nil {
 		set = map[string]string{}
 	}
-	infos := s.opts.Log.ConfigInfos()
 	seen := map[string]bool{}
 	for _, c := range changes {
 		if seen[c.Name] {
@@ -56,17 +53,17 @@ func (s *Server) changedConfigs(set map[string]string, changes []kmsg.Incrementa
 		if c.Value == nil {
 			return nil, problemf(kerr.InvalidRequest, "config %s is null, want a value", c.Name)
 		}
-		at := slices.IndexFunc(infos, func(i log.ConfigInfo) bool { return i.Name == c.Name })
+		at := slices.IndexFunc(known, func(k listed) bool { return k.name == c.Name })
 		if at < 0 || c.Op == kmsg.IncrementalAlterConfigOpSet {
 			set[c.Name] = *c.Value
 			continue
 		}
-		if infos[at].Type != log.ConfigList {
+		if !known[at].hasMany {
 			return nil, problemf(kerr.InvalidConfig, "config %s is no list: only lists are appended to and subtracted from", c.Name)
 		}
 		now, ok := set[c.Name]
 		if !ok {
-			now = infos[at].Default
+			now = known[at].value
 		}
 		switch c.Op {
 		case kmsg.IncrementalAlterConfigOpAppend:

@@ -262,6 +262,11 @@ func accessCases() []accessCase {
 		{key: kmsg.IncrementalAlterConfigs, code: topicNo, needs: onTopic(alterConfigs), req: with(kmsg.IncrementalAlterConfigs, func(r kmsg.Request) {
 			r.(*kmsg.IncrementalAlterConfigsRequest).Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t"}}
 		})},
+		{key: kmsg.IncrementalAlterConfigs, code: clusterNo, needs: onCluster(alterConfigs), req: with(kmsg.IncrementalAlterConfigs, func(r kmsg.Request) {
+			r.(*kmsg.IncrementalAlterConfigsRequest).Resources = []kmsg.IncrementalAlterConfigsRequestResource{
+				{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1", Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "max.connections", Value: str("7")}}},
+			}
+		})},
 		{key: kmsg.AlterReplicaLogDirs, code: clusterNo, needs: onCluster(alter), req: with(kmsg.AlterReplicaLogDirs, func(r kmsg.Request) {
 			r.SetVersion(2)
 			r.(*kmsg.AlterReplicaLogDirsRequest).Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{{Topic: "t", Partitions: parts}}}}

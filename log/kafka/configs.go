@@ -77,18 +77,26 @@ func brokerName(topicConfig string) string {
 	return "log." + topicConfig
 }
 
-// topicConfigs are all configs of a topic on which some are set.
-func (s *Server) topicConfigs(set map[string]string) []config {
+// topicConfigs are all configs of a topic on which some are set. Internal topics
+// do not follow the broker's.
+func (s *Server) topicConfigs(set map[string]string, internal bool) []config {
 	infos := s.opts.Log.ConfigInfos()
 	configs := make([]config, 0, len(infos))
 	for _, info := range infos {
 		c := config{name: info.Name, value: info.Default, kind: configTypes[info.Type], source: kmsg.ConfigSourceDefaultConfig, doc: info.Doc}
 		if value, ok := set[info.Name]; ok {
-			c.value, c.source = value, kmsg.ConfigSourceDynamicTopicConfig
-			c.synonyms = append(c.synonyms, synonym{info.Name, value, c.source})
+			c.synonyms = append(c.synonyms, synonym{info.Name, value, kmsg.ConfigSourceDynamicTopicConfig})
 		}
 		if name := brokerName(info.Name); name != "" {
+			for _, v := range s.setConfigs(name) {
+				if !internal {
+					c.synonyms = append(c.synonyms, synonym{name, v.value, v.source})
+				}
+			}
 			c.synonyms = append(c.synonyms, synonym{name, info.Default, kmsg.ConfigSourceDefaultConfig})
+		}
+		if len(c.synonyms) > 0 {
+			c.value, c.source = c.synonyms[0].value, c.synonyms[0].source
 		}
 		configs = append(configs, c)
 	}
@@ -97,7 +105,8 @@ func (s *Server) topicConfigs(set map[string]string) []config {
 
 // brokerConfigs are all configs of the broker: by Kafka's names what the options
 // come to, and what Kafka's tools look for and is so here by nature. Defaults of
-// topics are among them. All are set by the command line.
+// topics are among them. Those that can be altered say so; the others are set by
+// the command line.
 func (s *Server) brokerConfigs() []config {
 	o := &s.opts
 	var configs []config
@@ -122,8 +131,6 @@ func (s *Server) brokerConfigs() []config {
 	add(static, num, "group.initial.rebalance.delay.ms", o.RebalanceDelay.Milliseconds(), "How long the first members of a group wait for more.")
 	add(static, str, "listeners", protocol+"://"+s.Addr(), "Where the broker listens.")
 	add(static, list, "log.dirs", o.Log.Dir(), "Where the log is kept.")
-	add(static, num, "max.connections", o.MaxConnections, "How many connections are served at a time.")
-	add(static, num, "max.connections.per.ip", o.MaxConnectionsPerIP, "How many connections of one address are served at a time.")
 	add(static, num, "node.id", o.NodeID, "The broker's number.")
 	add(static, num, "num.partitions", o.DefaultPartitions, "Partitions of a topic that is made without a count.")
 	add(builtIn, num, "offset.metadata.max.bytes", 4096, "The longest text beside a committed offset.")
@@ -142,10 +149,8 @@ func (s *Server) brokerConfigs() []config {
 	add(builtIn, num, "transaction.state.log.min.isr", 1, "Replicas of the topic of transactions that must be in sync.")
 	add(builtIn, num, "transaction.state.log.num.partitions", 1, "Partitions of the topic of transactions.")
 	add(builtIn, num, "transaction.state.log.replication.factor", 1, "Replicas of the topic of transactions.")
-	for _, info := range o.Log.ConfigInfos() {
-		if name := brokerName(info.Name); name != "" {
-			add(builtIn, configTypes[info.Type], name, info.Default, "The default of a topic's "+info.Name+". "+info.Doc)
-		}
+	for _, a := range s.alterables() {
+		configs = append(configs, a.describe(s.setConfigs(a.name)))
 	}
 	return configs
 }

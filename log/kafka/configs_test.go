@@ -66,12 +66,19 @@ func TestDescribeOtherConfigs(t *testing.T) {
 	s, _ := serve(t, nil)
 	c := dial(t, s)
 	broker := describeConfigs(c, 4, kmsg.ConfigResourceTypeBroker, "1")
-	for name, want := range map[string]string{
-		"auto.create.topics.enable": "true", "num.partitions": "4", "log.retention.ms": "-1",
-		"message.max.bytes": "1048588", "default.replication.factor": "1",
+	for name, want := range map[string]struct {
+		value    string
+		readOnly bool
+	}{
+		"auto.create.topics.enable":  {"true", true},
+		"num.partitions":             {"4", true},
+		"default.replication.factor": {"1", true},
+		"log.retention.ms":           {"-1", false},
+		"message.max.bytes":          {"1048588", false},
+		"max.connections":            {"10000", false},
 	} {
-		if got := configNamed(t, broker, name); *got.Value != want || !got.ReadOnly {
-			t.Errorf("%s is %s, want %s", name, *got.Value, want)
+		if got := configNamed(t, broker, name); *got.Value != want.value || got.ReadOnly != want.readOnly {
+			t.Errorf("%s is %s, read only %v, want %+v", name, *got.Value, got.ReadOnly, want)
 		}
 	}
 	seen := map[string]bool{}

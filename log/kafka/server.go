@@ -37,6 +37,8 @@ type Server struct {
 	wg     sync.WaitGroup // all goroutines
 
 	alterMu sync.Mutex // one change of configs at a time, from reading to writing
+	applyMu sync.Mutex // guards who has the broker's configs hold
+	limits  atomic.Pointer[limits]
 
 	stopping chan struct{} // closed when Shutdown begins: who waits answers now
 
@@ -70,8 +72,8 @@ func (s *Server) followAccess() {
 	<-done
 }
 
-// accessChanged is told after users, ACLs or quotas have changed, or could not
-// be read.
+// accessChanged is told after users, ACLs, quotas or configs have changed, or
+// could not be read.
 func (s *Server) accessChanged(err error) {
 	if err != nil {
 		s.m.count("kafka.access-errors")
@@ -79,6 +81,9 @@ func (s *Server) accessChanged(err error) {
 		return
 	}
 	s.userGone()
+	if err := s.applyConfigs(); err != nil {
+		s.logger.Error("the broker's configs do not hold; those of before go on to", "err", err)
+	}
 }
 
 // Listen binds the address and answers from then on.
@@ -117,6 +122,9 @@ func (s *Server) begin() (err error) {
 			_ = s.access.Close()
 		}
 	}()
+	if err = s.applyConfigs(); err != nil {
+		return err
+	}
 	s.txns = newTxns(s.opts.Log, s.opts.Now)
 	if err = s.txns.load(s.ctx); err != nil {
 		return err
@@ -200,13 +208,14 @@ func (s *Server) start(nc net.Conn) {
 	c := newConn(s, nc)
 	c.address = host
 	s.mu.Lock()
+	bound := s.limits.Load()
 	reason := ""
 	switch {
 	case s.isStopping():
 		reason = "stopping"
-	case len(s.conns) >= s.opts.MaxConnections:
+	case len(s.conns) >= bound.connections:
 		reason = "too-many-connections"
-	case s.perIP[host] >= s.opts.MaxConnectionsPerIP:
+	case s.perIP[host] >= bound.connectionsPerIP:
 		reason = "too-many-connections-of-one-address"
 	default:
 		s.conns[c] = struct{}{}
