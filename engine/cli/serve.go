@@ -56,6 +56,7 @@ over HTTP, too.`,
 	}
 	a.securityFlags(c.Flags())
 	a.nodeIDFlag(c.Flags())
+	c.Flags().BoolVar(&a.noAutoCreate, "no-auto-create", false, "make no topic because a Kafka client has named it: topics are created first")
 	return c
 }
 

@@ -128,7 +128,7 @@ func TestBrokerConfigsHold(t *testing.T) {
 		if l, err = log.Open(dir, log.Options{ReserveBytes: -1, BallastBytes: -1}); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = kafka.Listen(kafka.Options{Log: l}); err != nil {
+		if s, err = kafka.Listen(kafka.Options{Log: l, NodeID: 1}); err != nil {
 			t.Fatal(err)
 		}
 		c = dial(t, s)
