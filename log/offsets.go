@@ -360,6 +360,18 @@ func (l *Embedded) Groups() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// OffsetPartitions returns the partitions for which a group has a committed
+// offset, or an open transaction has one for it; in no order.
+func (l *Embedded) OffsetPartitions(group string) []TopicPartition {
+	found := map[TopicPartition]bool{}
+	l.offsets.each(func(of groupPartition) {
+		if of.group == group {
+			found[of.tp] = true
+		}
+	})
+	return slices.Collect(maps.Keys(found))
+}
+
 // each calls fn for all committed offsets and all that are pending.
 func (g *groupOffsets) each(fn func(of groupPartition)) {
 	g.mu.RLock()

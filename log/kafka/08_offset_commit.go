@@ -64,6 +64,9 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 	if refused != nil {
 		return resp, nil
 	}
+	lock := s.groups.offsetsOf(req.Group)
+	lock.RLock()
+	defer lock.RUnlock()
 	code := s.groups.mayCommit(&committer{
 		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation,
 	})
@@ -145,7 +148,8 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 }
 
 // begin makes a group for a consumer on its own, if nobody has committed to it
-// yet, and stores it: so it is known to be no group of the engine's.
+// yet, and stores it: so it is known to be no group of the engine's. The caller
+// has offsetsOf the group, for reading.
 func (c *coordinator) begin(ctx context.Context, name string) error {
 	if g := c.lookup(name); g != nil {
 		stored := g.stored
@@ -167,7 +171,7 @@ func (c *coordinator) begin(ctx context.Context, name string) error {
 	return err
 }
 
-// commit stores offsets.
+// commit stores offsets. The caller has offsetsOf the group, for reading.
 func (c *coordinator) commit(ctx context.Context, group string, offsets []log.GroupOffset) *kerr.Error {
 	if err := c.begin(ctx, group); err != nil {
 		c.logger.Error("a group was not stored", "group", group, "err", err)

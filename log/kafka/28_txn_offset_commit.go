@@ -73,6 +73,9 @@ func (s *Server) txnOffsetCommit(ctx context.Context, r *request) (kmsg.Response
 }
 
 func (s *Server) commitTxnOffsets(ctx context.Context, req *kmsg.TxnOffsetCommitRequest, offsets []log.GroupOffset) error {
+	lock := s.groups.offsetsOf(req.Group)
+	lock.RLock()
+	defer lock.RUnlock()
 	p := producerEpoch{req.ProducerID, req.ProducerEpoch}
 	if code := s.groups.mayCommit(&committer{
 		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation, transaction: true,

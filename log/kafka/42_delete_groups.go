@@ -13,7 +13,7 @@ import (
 // brings messages.
 var deleteGroupsAPI = api{key: kmsg.DeleteGroups, min: 0, max: 3, handle: (*Server).deleteGroups}
 
-func (s *Server) deleteGroups(ctx context.Context, r *request) (kmsg.Response, error) {
+func (s *Server) deleteGroups(_ context.Context, r *request) (kmsg.Response, error) {
 	req := r.body.(*kmsg.DeleteGroupsRequest)
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	for _, name := range req.Groups {
@@ -21,7 +21,7 @@ func (s *Server) deleteGroups(ctx context.Context, r *request) (kmsg.Response, e
 		g.Group = name
 		if err := r.group(toDelete, name); err != nil {
 			g.ErrorCode, g.ErrorMessage = answerError(err)
-		} else if code := s.groups.delete(ctx, name); code != nil {
+		} else if code := s.groups.delete(name); code != nil {
 			g.ErrorCode, g.ErrorMessage = code.Code, kmsg.StringPtr(code.Description)
 		}
 		resp.Groups = append(resp.Groups, g)
@@ -30,11 +30,15 @@ func (s *Server) deleteGroups(ctx context.Context, r *request) (kmsg.Response, e
 }
 
 // delete removes a group: what is stored of it first, so that a crash in between
-// leaves offsets that can be deleted again.
-func (c *coordinator) delete(ctx context.Context, name string) *kerr.Error {
+// leaves offsets that can be deleted again. Those that open transactions have for
+// it go, too, as in Kafka.
+func (c *coordinator) delete(name string) *kerr.Error {
 	if !validGroup(name) {
 		return kerr.InvalidGroupID
 	}
+	lock := c.offsetsOf(name)
+	lock.Lock()
+	defer lock.Unlock()
 	if len(c.log.Members(name)) > 0 {
 		return kerr.NonEmptyGroup
 	}
@@ -45,8 +49,8 @@ func (c *coordinator) delete(ctx context.Context, name string) *kerr.Error {
 			return kerr.NonEmptyGroup
 		}
 	}
-	offsets, err := c.log.Committed(ctx, name)
-	if err != nil || g == nil && len(offsets) == 0 {
+	offsets := c.log.OffsetPartitions(name)
+	if g == nil && len(offsets) == 0 {
 		return kerr.GroupIDNotFound
 	}
 	if err := c.forget(name, g, offsets); err != nil {
@@ -57,8 +61,8 @@ func (c *coordinator) delete(ctx context.Context, name string) *kerr.Error {
 }
 
 // forget removes a group (nil if only the log knows it), whose lock is held, and
-// offsets, which are all it has.
-func (c *coordinator) forget(name string, g *group, offsets map[log.TopicPartition]log.GroupOffset) error {
+// offsets, which are all it has. The caller has offsetsOf the group, for writing.
+func (c *coordinator) forget(name string, g *group, offsets []log.TopicPartition) error {
 	if g != nil && g.stored {
 		if err := g.unstore(); err != nil {
 			return err
@@ -73,13 +77,14 @@ func (c *coordinator) forget(name string, g *group, offsets map[log.TopicPartiti
 	return nil
 }
 
-// forgetOffsets removes committed offsets.
-func (c *coordinator) forgetOffsets(name string, offsets map[log.TopicPartition]log.GroupOffset) error {
+// forgetOffsets removes committed offsets, also those of open transactions. The
+// caller has offsetsOf the group, for writing.
+func (c *coordinator) forgetOffsets(name string, offsets []log.TopicPartition) error {
 	if len(offsets) == 0 {
 		return nil
 	}
 	list := make([]log.GroupOffset, 0, len(offsets))
-	for tp := range offsets {
+	for _, tp := range offsets {
 		list = append(list, log.GroupOffset{TopicPartition: tp, Offset: -1})
 	}
 	_, err := c.log.Commit(context.Background(), &log.Commit{Group: name, Offsets: list})

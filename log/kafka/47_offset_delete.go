@@ -20,6 +20,9 @@ func (s *Server) offsetDelete(ctx context.Context, r *request) (kmsg.Response, e
 		resp.ErrorCode = code(err)
 		return resp, nil
 	}
+	lock := s.groups.offsetsOf(req.Group)
+	lock.Lock()
+	defer lock.Unlock()
 	v, err := s.groups.view(ctx, req.Group)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,7 @@ func (s *Server) offsetDelete(ctx context.Context, r *request) (kmsg.Response, e
 		resp.ErrorCode = code.Code
 		return resp, nil
 	}
-	gone := map[log.TopicPartition]log.GroupOffset{}
+	var gone []log.TopicPartition
 	for i := range req.Topics {
 		topic := kmsg.NewOffsetDeleteResponseTopic()
 		topic.Topic = req.Topics[i].Topic
@@ -44,7 +47,7 @@ func (s *Server) offsetDelete(ctx context.Context, r *request) (kmsg.Response, e
 			} else if wanted[tp.Topic] {
 				out.ErrorCode = kerr.GroupSubscribedToTopic.Code
 			} else {
-				gone[tp] = log.GroupOffset{}
+				gone = append(gone, tp)
 			}
 			topic.Partitions = append(topic.Partitions, out)
 		}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -29,18 +30,31 @@ type coordinator struct {
 	mu     sync.Mutex // guards groups; taken after a group's
 	groups map[string]*group
 
+	// offsets keep commits of offsets and their deletion apart, by group: see
+	// offsetsOf. Taken before all other locks.
+	offsets [64]sync.RWMutex
+	seed    maphash.Seed
+
 	closed atomic.Bool
 	timers sync.WaitGroup // those that are armed or run
 }
 
 // newCoordinator knows the groups that are stored.
 func newCoordinator(s *Server) (*coordinator, error) {
-	c := &coordinator{log: s.opts.Log, opts: &s.opts, logger: s.logger, m: &s.m, groups: map[string]*group{}}
+	c := &coordinator{log: s.opts.Log, opts: &s.opts, logger: s.logger, m: &s.m, groups: map[string]*group{}, seed: maphash.MakeSeed()}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
 	c.registerGauges(s.opts.Metrics)
 	return c, nil
+}
+
+// offsetsOf is the lock of a group's offsets. Who commits some has it for reading,
+// from the question whether that may be until they are stored; who deletes some,
+// for writing. So nothing is committed to a group that was found fit for it and
+// has been deleted meanwhile, and nothing deleted that is new. Groups share locks.
+func (c *coordinator) offsetsOf(group string) *sync.RWMutex {
+	return &c.offsets[maphash.String(c.seed, group)%uint64(len(c.offsets))]
 }
 
 func (c *coordinator) now() time.Time { return c.opts.Now() }

@@ -41,6 +41,9 @@ func (c *coordinator) expire() {
 }
 
 func (c *coordinator) expireGroup(name string) error {
+	lock := c.offsetsOf(name)
+	lock.Lock()
+	defer lock.Unlock()
 	g := c.lookup(name)
 	if g == nil {
 		return nil
@@ -54,13 +57,13 @@ func (c *coordinator) expireGroup(name string) error {
 	if err != nil {
 		return err
 	}
-	old := map[log.TopicPartition]log.GroupOffset{}
+	var old []log.TopicPartition
 	for tp, o := range offsets {
 		if !o.CommitTime.Time().After(before) && !c.log.PendingOffsets(name, tp) {
-			old[tp] = o
+			old = append(old, tp)
 		}
 	}
-	if len(old) == len(offsets) {
+	if len(old) == len(offsets) && !c.log.PendingOffsets(name) {
 		err = c.forget(name, g, old)
 	} else {
 		err = c.forgetOffsets(name, old)
