@@ -149,12 +149,21 @@ func (c *conn) host() string {
 func (g *group) join(j *joining) (*kmsg.JoinGroupResponse, <-chan *kmsg.JoinGroupResponse) {
 	id := j.member.id
 	_, isPending := g.pending[id]
-	switch known := g.members[id]; {
-	case !g.accepts(j.protocol, j.member.protocols):
+	known, static := g.members[id], g.members[g.statics[j.member.instance]]
+	before := known
+	if before == nil {
+		before = static
+	}
+	if !g.accepts(j.protocol, j.member.protocols) {
 		return refuseJoin(id, kerr.InconsistentGroupProtocol), nil
-	case known == nil && !isPending && g.statics[j.member.instance] == "" && len(g.members)+len(g.pending) >= g.c.opts.MaxGroupSize:
+	}
+	if code := g.mayJoin(j.member, before); code != nil {
+		return refuseJoin(id, code), nil
+	}
+	switch {
+	case known == nil && !isPending && static == nil && len(g.members)+len(g.pending) >= g.c.opts.MaxGroupSize:
 		return refuseJoin(id, kerr.GroupMaxSizeReached), nil
-	case id == "" && g.statics[j.member.instance] != "":
+	case id == "" && static != nil:
 		return g.replace(j)
 	case id == "" && j.needsID:
 		return g.promise(j), nil
@@ -162,7 +171,7 @@ func (g *group) join(j *joining) (*kmsg.JoinGroupResponse, <-chan *kmsg.JoinGrou
 		j.member.id = j.generateID()
 		return nil, g.admit(j)
 	case isPending && !j.member.static():
-		delete(g.pending, id)
+		g.dropPending(id)
 		return nil, g.admit(j)
 	}
 	m, code := g.find(id, j.member.instance)
@@ -177,7 +186,7 @@ func (g *group) join(j *joining) (*kmsg.JoinGroupResponse, <-chan *kmsg.JoinGrou
 func (g *group) promise(j *joining) *kmsg.JoinGroupResponse {
 	id := j.generateID()
 	until := j.now.Add(j.member.sessionTimeout)
-	g.pending[id] = until
+	g.setPending(id, until)
 	g.wakeBy(j.now, until)
 	return refuseJoin(id, kerr.MemberIDRequired)
 }
@@ -222,9 +231,11 @@ func (g *group) joinAgain(j *joining, m *member) (*kmsg.JoinGroupResponse, <-cha
 
 // update takes over what a Join says of a member.
 func (g *group) update(m *member, j *joining) {
+	g.hold(-m.size())
 	g.setProtocols(m, j.member.protocols)
 	m.sessionTimeout, m.rebalanceTimeout = j.member.sessionTimeout, j.member.rebalanceTimeout
 	m.clientID, m.host = j.member.clientID, j.member.host
+	g.hold(m.size())
 	g.hear(m, j.now)
 }
 

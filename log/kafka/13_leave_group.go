@@ -59,8 +59,7 @@ func (c *coordinator) leave(name string, members []kmsg.LeaveGroupRequestMember)
 	left := map[string]bool{}
 	for i := range members {
 		id, inst := members[i].MemberID, instance(members[i].InstanceID)
-		if _, ok := g.pending[id]; ok && inst == "" {
-			delete(g.pending, id)
+		if inst == "" && g.dropPending(id) {
 			continue
 		}
 		if id == "" && inst != "" {

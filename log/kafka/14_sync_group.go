@@ -75,7 +75,9 @@ func (c *coordinator) sync(req *kmsg.SyncGroupRequest) (*kmsg.SyncGroupResponse,
 		given := make(map[string][]byte, len(req.GroupAssignment))
 		for i := range req.GroupAssignment {
 			a := &req.GroupAssignment[i]
-			given[a.MemberID] = slices.Clone(a.MemberAssignment)
+			if g.members[a.MemberID] != nil {
+				given[a.MemberID] = slices.Clone(a.MemberAssignment)
+			}
 		}
 		g.assign(now, given)
 	}

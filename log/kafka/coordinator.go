@@ -35,6 +35,8 @@ type coordinator struct {
 	offsets [64]sync.RWMutex
 	seed    maphash.Seed
 
+	held atomic.Int64 // bytes, of all groups
+
 	closed atomic.Bool
 	timers sync.WaitGroup // those that are armed or run
 }
@@ -136,6 +138,7 @@ func (c *coordinator) drop(g *group) {
 	c.mu.Lock()
 	delete(c.groups, g.name)
 	c.mu.Unlock()
+	g.hold(-g.held)
 }
 
 // dropIfUnused removes a group that nothing has come of: its lock is held.

@@ -63,6 +63,7 @@ type group struct {
 	supported    map[string]int       // how many members know a protocol
 	pending      map[string]time.Time // ids that were given out for the next Join, and until when
 	waiting      int                  // members whose Join waits
+	held         int64                // bytes of members and pending, about
 
 	joinUntil time.Time // in groupPreparing: when those who have not joined are left out
 	// delayUntil is set while the first members of a group wait for more;
@@ -97,6 +98,7 @@ func (g *group) add(m *member) {
 		g.statics[m.instance] = m.id
 	}
 	g.countProtocols(m, 1)
+	g.hold(m.size())
 }
 
 // remove takes a member out. A Join or Sync of it that waits is answered with
@@ -109,6 +111,7 @@ func (g *group) remove(m *member, code *kerr.Error) {
 		delete(g.statics, m.instance)
 	}
 	g.countProtocols(m, -1)
+	g.hold(-m.size())
 	if g.leader == m.id {
 		g.leader = ""
 		for _, id := range g.sorted() { // the first, so that it does not hang on a map
@@ -340,15 +343,21 @@ func (g *group) answerSync(m *member, resp *kmsg.SyncGroupResponse) {
 // assign takes in what the leader gives to the members, and tells them once it
 // is stored.
 func (g *group) assign(now time.Time, given map[string][]byte) {
-	if err := g.store(given); err != nil {
-		g.c.logger.Error("what the leader has assigned was not stored", "group", g.name, "err", err)
-		g.refuseSyncs(now, storeCode(err))
+	code := g.mayGive(given)
+	if code == nil {
+		if err := g.store(given); err != nil {
+			g.c.logger.Error("what the leader has assigned was not stored", "group", g.name, "err", err)
+			code = storeCode(err)
+		}
+	}
+	if code != nil {
+		g.refuseSyncs(now, code)
 		g.rebalance(now, "the assignment was not stored")
 		return
 	}
 	g.become(groupStable)
 	for _, m := range g.members {
-		m.assignment = nonNil(given[m.id])
+		g.give(m, given[m.id])
 		if m.syncing != nil {
 			g.answerSync(m, g.assigned(m))
 			g.hear(m, now)
@@ -445,7 +454,7 @@ func (g *group) run(now time.Time) {
 	for id, until := range g.pending {
 		if !until.After(now) {
 			g.c.m.count("kafka.group.members-removed.never-joined")
-			delete(g.pending, id)
+			g.dropPending(id)
 		}
 	}
 	g.joinIfAll(now)

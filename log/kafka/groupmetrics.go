@@ -12,6 +12,7 @@ import (
 //
 //	kafka.groups             groups that the coordinator knows
 //	kafka.group.members      their members
+//	kafka.group.bytes        what members say and are given, about; see Options.MaxGroupsBytes
 //	kafka.consumer-lag       records that groups have not read, of all groups and partitions
 //	kafka.consumer-lag-max   of the partition where it is most
 //
@@ -22,12 +23,14 @@ import (
 //	kafka.group.rebalances              generations that were begun
 //	kafka.group.commits                 requests that have committed offsets
 //	kafka.group.members-removed.REASON  members who are gone: left, session-timeout, rebalance-timeout, sync-timeout, never-joined
+//	kafka.group.refused.REASON          Joins and assignments for which there was no room: member-bytes, group-bytes, all-bytes
 //	kafka.group.offsets-expired         offsets that were removed for their age
 //	kafka.group.not-loaded              stored groups that were not understood
 func (c *coordinator) registerGauges(r metrics.Registry) {
 	for name, value := range map[string]func() int64{
 		"kafka.groups":           func() int64 { return int64(len(c.all())) },
 		"kafka.group.members":    c.countMembers,
+		"kafka.group.bytes":      c.held.Load,
 		"kafka.consumer-lag":     func() int64 { sum, _ := c.lag(); return sum },
 		"kafka.consumer-lag-max": func() int64 { _, most := c.lag(); return most },
 	} {

@@ -172,8 +172,12 @@ func (m *modelClient) leave(t *rapid.T) {
 func (g *group) check(t *rapid.T) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting, supported, statics := 0, map[string]int{}, 0
+	waiting, supported, statics, held := 0, map[string]int{}, 0, int64(0)
+	for id := range g.pending {
+		held += g.pendingSize(id)
+	}
 	for id, m := range g.members {
+		held += m.size()
 		if m.id != id {
 			t.Fatalf("member %q under %q", m.id, id)
 		}
@@ -198,6 +202,9 @@ func (g *group) check(t *rapid.T) {
 	}
 	if waiting != g.waiting || statics != len(g.statics) || fmt.Sprint(supported) != fmt.Sprint(g.supported) {
 		t.Fatalf("waiting %d %d, statics %d %d, supported %v %v", waiting, g.waiting, statics, len(g.statics), supported, g.supported)
+	}
+	if held != g.held || held != g.c.held.Load() { // it is the only one
+		t.Fatalf("members take up %d bytes, the group has counted %d, the coordinator %d", held, g.held, g.c.held.Load())
 	}
 	if (g.state == groupEmpty) != (len(g.members) == 0) && g.state != groupPreparing {
 		t.Fatalf("group of %d is %s", len(g.members), g.state)

@@ -195,8 +195,10 @@ func (c *coordinator) load() error {
 		}
 	}
 	now := c.now()
+	c.held.Store(0) // groups were read that are no more
 	for _, g := range c.all() {
 		g.mu.Lock()
+		c.held.Add(g.held)
 		for _, m := range g.members {
 			g.hear(m, now)
 		}

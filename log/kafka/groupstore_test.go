@@ -34,7 +34,8 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) start() {
 	m.t.Helper()
 	m.l = logtest.Open(m.t, func(o *log.Options) { o.FS, o.MaintainEvery = m.disk, -1 }).(*log.Embedded)
-	s, err := kafka.Listen(kafka.Options{Log: m.l, Now: m.at.now})
+	// Members may be given more than can be stored.
+	s, err := kafka.Listen(kafka.Options{Log: m.l, Now: m.at.now, MaxMemberBytes: 80 << 20, MaxGroupBytes: 80 << 20})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -86,6 +86,17 @@ type Options struct {
 	MinSessionTimeout, MaxSessionTimeout time.Duration
 	// MaxGroupSize bounds the members of a group. Default: 10,000.
 	MaxGroupSize int
+	// MaxMemberBytes bounds what one member of a group says when it joins, in all
+	// protocols together, and what it is given. Kafka has no such bound but what a
+	// record of its offsets topic takes, for the whole group, 1 MiB by default.
+	// Default: 16 MiB.
+	MaxMemberBytes int64
+	// MaxGroupBytes bounds what all members of a group say and are given.
+	// Default: 64 MiB.
+	MaxGroupBytes int64
+	// MaxGroupsBytes bounds the same of all groups: who joins then shall try again.
+	// Default: 256 MiB.
+	MaxGroupsBytes int64
 	// OffsetsRetention is how long the offsets of a group are kept that has no
 	// members. Default: 7 days, as in Kafka; negative: for ever.
 	OffsetsRetention time.Duration
@@ -115,6 +126,9 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.MinSessionTimeout, 6*time.Second)
 	setDefault(&o.MaxSessionTimeout, 30*time.Minute)
 	setDefault(&o.MaxGroupSize, 10_000)
+	setDefault(&o.MaxMemberBytes, 16<<20)
+	setDefault(&o.MaxGroupBytes, 64<<20)
+	setDefault(&o.MaxGroupsBytes, 256<<20)
 	setDefault(&o.OffsetsRetention, 7*24*time.Hour)
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -175,6 +189,8 @@ func (o *Options) Validate() error {
 	want(o.RebalanceDelay >= 0, "RebalanceDelay is %v, want 0 or more", o.RebalanceDelay)
 	want(o.MinSessionTimeout > 0 && o.MinSessionTimeout <= o.MaxSessionTimeout, "MinSessionTimeout is %v, want more than 0 and at most MaxSessionTimeout, which is %v", o.MinSessionTimeout, o.MaxSessionTimeout)
 	want(o.MaxGroupSize > 0, "MaxGroupSize is %d, want 1 or more", o.MaxGroupSize)
+	want(o.MaxMemberBytes > 0 && o.MaxMemberBytes <= o.MaxGroupBytes, "MaxMemberBytes is %d, want 1 or more and at most MaxGroupBytes, which is %d", o.MaxMemberBytes, o.MaxGroupBytes)
+	want(o.MaxGroupBytes <= o.MaxGroupsBytes, "MaxGroupBytes is %d, want at most MaxGroupsBytes, which is %d", o.MaxGroupBytes, o.MaxGroupsBytes)
 	return errors.Join(errs...)
 }
 
