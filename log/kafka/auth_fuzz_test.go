@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"crypto/pbkdf2"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"strings"
@@ -31,6 +33,47 @@ func TestSCRAMByTheBook(t *testing.T) {
 	if want := "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="; reply != want || err != nil {
 		t.Fatalf("%q, %v, want %q", reply, err, want)
 	}
+}
+
+// The proof alone is not enough: the nonce has to be that of this exchange. One
+// mistake of clients is let through.
+func TestSCRAMNonce(t *testing.T) {
+	v, err := newVerifierWith(ScramSHA256, "secret", []byte("salt"), 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(nonce string, ok bool) {
+		t.Helper()
+		s := &scramServer{mechanism: ScramSHA256}
+		if _, err := s.start("n,,n=user,r=theirs", "ours", func(string) (*verifier, bool) { return v, true }); err != nil {
+			t.Fatal(err)
+		}
+		bare := "c=biws,r=" + nonce
+		if _, err := s.finish(bare + ",p=" + proofOf(t, v, "secret", s.first+","+bare)); (err == nil) != ok {
+			t.Errorf("nonce %q: %v", nonce, err)
+		}
+	}
+	f("theirsours", true)
+	f("theirstheirsours", true) // librdkafka before 2.6.1
+	f("theirs", false)
+	f("ours", false)
+	f("", false)
+	f("otherstheirsours", false)
+	f("theirstheirstheirsours", false)
+	f("theirsoursours", false)
+}
+
+// proofOf is what a client that knows the password shows for a message.
+func proofOf(t *testing.T, v *verifier, password, auth string) string {
+	t.Helper()
+	h := scramHash(ScramSHA256)
+	salted, err := pbkdf2.Key(h, password, v.Salt, v.Iterations, h().Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := sum(h, salted, "Client Key")
+	subtle.XORBytes(proof, proof, sum(h, v.StoredKey, auth))
+	return base64.StdEncoding.EncodeToString(proof)
 }
 
 // No message of a client gets anybody in but the right one, and none panics.

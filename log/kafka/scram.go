@@ -126,6 +126,7 @@ type scramServer struct {
 	verifier  *verifier
 	known     bool   // the user exists; else verifier is made up
 	header    string // of the first message: what c= must hold
+	theirs    string // the client's nonce
 	nonce     string // the client's and ours
 	first     string // both first messages, without header
 }
@@ -222,7 +223,7 @@ func (s *scramServer) start(msg string, ours string, find func(user string) (v *
 	if err != nil {
 		return "", err
 	}
-	s.user, s.header, s.nonce = f.user, f.header, f.nonce+ours
+	s.user, s.header, s.theirs, s.nonce = f.user, f.header, f.nonce, f.nonce+ours
 	s.verifier, s.known = find(f.user)
 	reply := "r=" + s.nonce + ",s=" + base64.StdEncoding.EncodeToString(s.verifier.Salt) + ",i=" + strconv.Itoa(s.verifier.Iterations)
 	s.first = f.bare + "," + reply
@@ -261,7 +262,10 @@ func (s *scramServer) parseFinal(msg string) (bare string, proof []byte, err err
 	if proof, err = base64.StdEncoding.DecodeString(msg[at+3:]); err != nil {
 		return "", nil, errors.New("last message of SCRAM: its proof is not base64")
 	}
-	if bare != "c="+base64.StdEncoding.EncodeToString([]byte(s.header))+",r="+s.nonce {
+	// librdkafka before 2.6.1 puts its own nonce before ours once more. What is
+	// signed is what it has sent, so nothing is lost by taking that.
+	same := "c=" + base64.StdEncoding.EncodeToString([]byte(s.header)) + ",r="
+	if bare != same+s.nonce && bare != same+s.theirs+s.nonce {
 		return "", nil, errors.New("last message of SCRAM: header or nonce are not those of the first")
 	}
 	return bare, proof, nil
