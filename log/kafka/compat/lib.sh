@@ -8,7 +8,7 @@
 #	SKIP     check  reason   could not be tried here
 #
 # What the client itself says goes to standard error. BOOTSTRAP is the server's host:port; SERVER_DIR, when set, names a server
-# that `server` may restart or kill.
+# that `server` may restart or kill. SASL_BOOTSTRAP and MTLS_BOOTSTRAP, when set, are servers that ask who their clients are.
 compat=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${GRETE_COMPAT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/grete-compat}
 mkdir -p "$cache"
@@ -38,6 +38,12 @@ check() {
 # with_restart NAME COMMAND...: a check that restarts the server, where that is allowed.
 with_restart() {
 	if [ -n "${SERVER_DIR:-}" ]; then check "$@"; else skip "$1" "the server is not ours to restart"; fi
+}
+
+# with_security NAME COMMAND...: a check that needs servers which ask who their clients are: SASL_BOOTSTRAP and MTLS_BOOTSTRAP, with
+# the users and ACLs that `server` tells of and the certificates in CERTS.
+with_security() {
+	if [ -n "${SASL_BOOTSTRAP:-}" ]; then check "$@"; else skip "$1" "there is no server that asks who its clients are"; fi
 }
 
 # same WANT GOT: compares two files.
