@@ -67,10 +67,24 @@ func framesCRC(crc uint32, run []byte) uint32 {
 	return crc
 }
 
-// referRun is from how many bytes for a partition a group only refers to them. A
-// second file to be synced, and the blocks that it grows by, cost as much as
-// the journal takes for so many.
-const referRun = 256 << 10
+const (
+	// referRun is from how many bytes for a partition a group only refers to them. A
+	// second file to be synced, and the blocks that it grows by, cost as much as
+	// the journal takes for so many. Without a sync there is no such price, but that
+	// of one write more.
+	referRun         = 256 << 10
+	referRunUnsynced = largePart
+)
+
+// referFrom is from how many bytes for a partition a group refers to them: no
+// more than fit into a segment several times.
+func (l *Embedded) referFrom() int64 {
+	least := int64(referRun)
+	if l.opts.Sync.Mode != SyncGroup {
+		least = referRunUnsynced
+	}
+	return min(least, l.opts.SegmentBytes/4)
+}
 
 // run is what a group brings to a partition by reference.
 type run struct {
@@ -89,7 +103,7 @@ type run struct {
 // any, refer takes applyMu: segments grow by what lead does until it gives it
 // back. A partition whose segment cannot be had is left to the journal.
 func (l *Embedded) refer(g *group) {
-	least := min(referRun, l.opts.SegmentBytes/4)
+	least := l.referFrom()
 	if g.size() < least {
 		return
 	}
@@ -118,7 +132,7 @@ func (l *Embedded) refer(g *group) {
 	l.applyMu.Lock()
 	now := g.entries[0].time
 	for _, r := range g.runs {
-		if err := r.place(l.fs, now); err != nil {
+		if err := r.place(l, now); err != nil {
 			l.logger.Warn("large batches take the way through the journal", "partition", r.p.tp, "err", err)
 			continue
 		}
@@ -143,10 +157,10 @@ func (g *group) size() (n int64) {
 }
 
 // place finds the place of a run: in one segment, behind all that is there.
-func (r *run) place(fs FS, now Timestamp) error {
+func (r *run) place(l *Embedded, now Timestamp) error {
 	p, base := r.p, r.parts[0].base
 	if s := p.last(); s == nil || p.full(s, int(r.size), base, now) {
-		if err := p.roll(fs, base); err != nil {
+		if err := p.roll(l.fs, base); err != nil {
 			return err
 		}
 	}
@@ -156,7 +170,9 @@ func (r *run) place(fs FS, now Timestamp) error {
 		return err
 	}
 	p.newFiles = p.newFiles || created
-	r.s, r.pos, r.past = s, p.written, p.unread(now)
+	r.s, r.pos = s, p.written
+	// To wait for the disk is worth it only for many bytes.
+	r.past = r.size >= min(referRun, l.opts.SegmentBytes/4) && p.unread(now)
 	return nil
 }
 

@@ -47,7 +47,7 @@ func runVictim(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	l, err := log.Open(dir, log.Options{MaintainEvery: 100 * time.Millisecond, JournalBytes: 1 << 20, SegmentBytes: 1 << 20})
+	l, err := log.Open(dir, log.Options{MaintainEvery: 100 * time.Millisecond, JournalBytes: 1 << 20, SegmentBytes: 64 << 10}) // and so references to 16 KiB
 	if err != nil {
 		return fail(err)
 	}
