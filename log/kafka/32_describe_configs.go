@@ -60,7 +60,7 @@ func (s *Server) configsOf(ctx context.Context, kind kmsg.ConfigResourceType, na
 		return []config{{name: "root", value: s.logLevel(), kind: kmsg.ConfigTypeString, source: kmsg.ConfigSourceDynamicBrokerLoggerConfig, readOnly: true,
 			doc: "What is logged, from this level up. It is set by the command line."}}, nil
 	case kmsg.ConfigResourceTypeGroupConfig:
-		return s.groupConfigs(), nil
+		return s.groupConfigs(name), nil
 	case kmsg.ConfigResourceTypeClientMetrics:
 		return nil, nil // none is asked for
 	}

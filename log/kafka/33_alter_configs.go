@@ -65,6 +65,8 @@ func (s *Server) alterResource(ctx context.Context, r *request, kind kmsg.Config
 		return s.alterTopicConfigs(ctx, name, validateOnly, change)
 	case kmsg.ConfigResourceTypeBroker:
 		return s.alterBrokerConfigs(ctx, name, validateOnly, change)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return s.alterGroupConfigs(ctx, name, validateOnly, change)
 	}
 	if _, err := s.configsOf(ctx, kind, name); err != nil {
 		return err

@@ -21,18 +21,21 @@ import (
 	"github.com/gretestream/grete/log"
 )
 
-// Users, ACLs, quotas and what is set of the broker's configs are records of the internal, compacted topic
-// __grete_access, one fact each, with JSON in key and value:
+// Users, ACLs, quotas, and configs of brokers and groups are records of the
+// internal, compacted topic __grete_access, one fact each, with JSON in key and
+// value:
 //
 //	["user", NAME, MECHANISM]                      {"salt","stored_key","server_key","iterations"}
 //	["acl", RESOURCE, PATTERN, NAME, PRINCIPAL,
 //	        HOST, OPERATION, PERMISSION]           {}
 //	["quota", LIMIT, ENTITY...]                    {"value"}
-//	["config", BROKER, NAME]                       {"value"}
+//	["config", "broker", BROKER, NAME]             {"value"}
+//	["config", "group", GROUP, NAME]               {"value"}
 //
-// where BROKER is a number, or empty for all brokers, and an entity is "user=alice", or "user" for the default of all users. A
-// null value takes a fact back. What one request changes is one append: all of
-// it or nothing. Clients cannot reach the topic: it holds verifiers.
+// where BROKER is a number, or empty for all brokers, and an entity is
+// "user=alice", or "user" for the default of all users. A null value takes a fact
+// back. What one request changes is one append: all of it or nothing. Clients
+// cannot reach the topic: it holds verifiers.
 const accessTopic = "__grete_access"
 
 // followPause is how long who follows waits after a failure.
@@ -58,8 +61,8 @@ type accessState struct {
 	users  map[string]map[string]*verifier // by name and mechanism
 	acls   *aclSet
 	quotas map[quotaKey]float64
-	// brokers are the configs that are set, by broker and name.
-	brokers map[string]map[string]string
+	// configs are what is set for brokers and groups, by name.
+	configs map[configOwner]map[string]string
 }
 
 // quotaKey is one limit of one entity.
@@ -119,12 +122,12 @@ func (a *Access) refresh(ctx context.Context) error {
 		return nil
 	}
 	old := a.state.Load()
-	next := &accessState{users: map[string]map[string]*verifier{}, quotas: maps.Clone(old.quotas), brokers: map[string]map[string]string{}}
+	next := &accessState{users: map[string]map[string]*verifier{}, quotas: maps.Clone(old.quotas), configs: map[configOwner]map[string]string{}}
 	for name, by := range old.users {
 		next.users[name] = maps.Clone(by)
 	}
-	for broker, set := range old.brokers {
-		next.brokers[broker] = maps.Clone(set)
+	for owner, set := range old.configs {
+		next.configs[owner] = maps.Clone(set)
 	}
 	if next.quotas == nil {
 		next.quotas = map[quotaKey]float64{}
@@ -204,8 +207,8 @@ func (s *accessState) take(acls map[ACL]bool, key, value []byte) error {
 			delete(acls, a)
 		}
 		return nil
-	case k[0] == "config" && len(k) == 3:
-		return s.takeBrokerConfig(k[1], k[2], value)
+	case k[0] == "config" && len(k) == 4:
+		return s.takeConfig(configOwner{k[1], k[2]}, k[3], value)
 	case k[0] == "quota" && len(k) >= 3:
 		return s.takeQuota(quotaKey{k[1], strings.Join(k[2:], "\x00")}, value)
 	}

@@ -122,15 +122,15 @@ func FuzzAccessRecord(f *testing.F) {
 	f.Add(mustJSON([]string{"user", "alice", ScramSHA512}), mustJSON(v))
 	f.Add(mustJSON([]string{"acl", "TOPIC", "LITERAL", "t", "User:a", "*", "READ", "ALLOW"}), []byte("{}"))
 	f.Add(mustJSON([]string{"quota", producerByteRate, "user=a", "client-id"}), []byte(`{"value":5}`))
-	f.Add(mustJSON([]string{"config", "1", "log.retention.ms"}), []byte(`{"value":"5"}`))
-	f.Add(mustJSON([]string{"config", "", "log.retention.ms"}), []byte(`{}`))
+	f.Add(mustJSON([]string{"config", "broker", "1", "log.retention.ms"}), []byte(`{"value":"5"}`))
+	f.Add(mustJSON([]string{"config", "broker", "", "log.retention.ms"}), []byte(`{}`))
 	f.Add([]byte(`["user"]`), []byte(nil))
 	f.Add([]byte(`{}`), []byte(`x`))
 	f.Fuzz(func(t *testing.T, key, value []byte) {
-		s := &accessState{users: map[string]map[string]*verifier{}, quotas: map[quotaKey]float64{}, brokers: map[string]map[string]string{}}
+		s := &accessState{users: map[string]map[string]*verifier{}, quotas: map[quotaKey]float64{}, configs: map[configOwner]map[string]string{}}
 		acls := map[ACL]bool{}
 		if err := s.take(acls, key, value); err != nil {
-			if len(s.users)+len(s.quotas)+len(s.brokers)+len(acls) > 0 {
+			if len(s.users)+len(s.quotas)+len(s.configs)+len(acls) > 0 {
 				t.Errorf("%s was refused, and taken in", key)
 			}
 			return

@@ -2,18 +2,11 @@ package kafka
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/gretestream/grete/log"
 )
 
 // Configs of the broker that can be changed while it runs, as in Kafka: defaults
@@ -93,12 +86,12 @@ type setConfig struct {
 // setConfigs are the values that are set of a broker config: the one that holds
 // comes first.
 func (s *Server) setConfigs(name string) []setConfig {
-	all := s.access.state.Load().brokers
+	all := s.access.state.Load().configs
 	var set []setConfig
-	if v, ok := all[s.nodeName()][name]; ok {
+	if v, ok := all[brokerOwner(s.nodeName())][name]; ok {
 		set = append(set, setConfig{v, kmsg.ConfigSourceDynamicBrokerConfig})
 	}
-	if v, ok := all[allBrokers][name]; ok {
+	if v, ok := all[brokerOwner(allBrokers)][name]; ok {
 		set = append(set, setConfig{v, kmsg.ConfigSourceDynamicDefaultBrokerConfig})
 	}
 	return set
@@ -119,7 +112,7 @@ func (a *alterable) describe(set []setConfig) config {
 
 // allBrokersConfigs are what is set for all brokers.
 func (s *Server) allBrokersConfigs() []config {
-	set := s.access.state.Load().brokers[allBrokers]
+	set := s.access.state.Load().configs[brokerOwner(allBrokers)]
 	var configs []config
 	for _, a := range s.alterables() {
 		if v, ok := set[a.name]; ok {
@@ -162,101 +155,17 @@ func (s *Server) applyConfigs() error {
 }
 
 // alterBrokerConfigs has change turn what is set for a broker, or for all, into
-// what shall be. To unset what is not set is no mistake: kafka-reassign-partitions
-// does it.
+// what shall be.
 func (s *Server) alterBrokerConfigs(ctx context.Context, broker string, validateOnly bool, change configChange) error {
 	if broker != allBrokers {
 		if err := s.checkBroker(broker); err != nil {
 			return err
 		}
 	}
-	s.alterMu.Lock()
-	defer s.alterMu.Unlock()
-	list := s.alterables()
-	known := make([]listed, len(list))
-	for i, a := range list {
-		known[i] = listed{a.name, a.value, a.kind == kmsg.ConfigTypeList}
-	}
-	old := s.access.state.Load().brokers[broker]
-	wanted, err := change(maps.Clone(old), known)
-	if err != nil {
-		return err
-	}
-	if err := s.checkBrokerConfigs(old, wanted); err != nil || validateOnly {
-		return err
-	}
-	if err := s.access.setBrokerConfigs(ctx, broker, wanted); err != nil {
+	if err := s.alterKept(ctx, brokerOwner(broker), s.alterables(), validateOnly, change); err != nil || validateOnly {
 		return err
 	}
 	return s.applyConfigs()
 }
 
-// checkBrokerConfigs names all that cannot be set. What is set already may stay.
-func (s *Server) checkBrokerConfigs(old, wanted map[string]string) error {
-	list := s.alterables()
-	var errs []string
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		if v, ok := old[name]; ok && v == wanted[name] {
-			continue
-		}
-		at := slices.IndexFunc(list, func(a alterable) bool { return a.name == name })
-		if at < 0 {
-			errs = append(errs, fmt.Sprintf("config %s cannot be changed while the server runs", name))
-		} else if err := list[at].check(wanted[name]); err != nil {
-			errs = append(errs, fmt.Sprintf("config %s: %v", name, err))
-		}
-	}
-	if len(errs) > 0 {
-		return problemf(kerr.InvalidRequest, "%s", strings.Join(errs, "; "))
-	}
-	return nil
-}
-
-// setBrokerConfigs makes configs all that is set for a broker, or for allBrokers.
-func (a *Access) setBrokerConfigs(ctx context.Context, broker string, configs map[string]string) error {
-	old := a.state.Load().brokers[broker]
-	var facts []fact
-	for name := range old {
-		if _, stays := configs[name]; !stays {
-			facts = append(facts, brokerFact(broker, name, nil))
-		}
-	}
-	for name, value := range configs {
-		if v, ok := old[name]; !ok || v != value {
-			facts = append(facts, brokerFact(broker, name, &value))
-		}
-	}
-	if err := a.write(ctx, facts); err != nil {
-		return fmt.Errorf("store configs of broker %q: %w", broker, err)
-	}
-	return nil
-}
-
-func brokerFact(broker, name string, value *string) fact {
-	f := fact{key: []string{"config", broker, name}}
-	if value != nil {
-		f.value = brokerValue{value}
-	}
-	return f
-}
-
-// brokerValue is the value of a config's record.
-type brokerValue struct {
-	Value *string `json:"value"`
-}
-
-func (s *accessState) takeBrokerConfig(broker, name string, value []byte) error {
-	if value == nil {
-		delete(s.brokers[broker], name)
-		return nil
-	}
-	var v brokerValue
-	if err := json.Unmarshal(value, &v); err != nil || v.Value == nil {
-		return fmt.Errorf("%w: config %q of broker %q: value %.40q", log.ErrCorrupt, name, broker, value)
-	}
-	if s.brokers[broker] == nil {
-		s.brokers[broker] = map[string]string{}
-	}
-	s.brokers[broker][name] = *v.Value
-	return nil
-}
+func brokerOwner(name string) configOwner { return configOwner{"broker", name} }

@@ -29,13 +29,18 @@ func unset(name string) change {
 // alterBroker changes configs of a broker, or of all: "".
 func (c *client) alterBroker(name string, validate bool, want *kerr.Error, changes ...change) {
 	c.t.Helper()
+	c.alter(broker, name, validate, want, changes...)
+}
+
+func (c *client) alter(kind kmsg.ConfigResourceType, name string, validate bool, want *kerr.Error, changes ...change) {
+	c.t.Helper()
 	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 	req.Version, req.ValidateOnly = 1, validate
-	req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: broker, ResourceName: name, Configs: changes}}
+	req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kind, ResourceName: name, Configs: changes}}
 	r := ask[*kmsg.IncrementalAlterConfigsResponse](c, req).Resources[0]
-	wantCode(c.t, fmt.Sprintf("broker %q, %s", name, changes[0].Name), r.ErrorCode, want)
+	wantCode(c.t, fmt.Sprintf("%v %q, %s", kind, name, changes[0].Name), r.ErrorCode, want)
 	if want != nil && r.ErrorMessage == nil {
-		c.t.Errorf("broker %q, %s: refused without words", name, changes[0].Name)
+		c.t.Errorf("%v %q, %s: refused without words", kind, name, changes[0].Name)
 	}
 }
 
@@ -206,4 +211,42 @@ func TestAlterMaxConnections(t *testing.T) {
 		c.alterBroker("1", false, nil, unset(name))
 		describeConfigs(dial(t, s), 4, broker, "1")
 	}
+}
+
+func TestAlterGroupConfigs(t *testing.T) {
+	const (
+		group   = kmsg.ConfigResourceTypeGroupConfig
+		timeout = "consumer.session.timeout.ms"
+	)
+	s, l := serve(t, nil)
+	c := dial(t, s)
+	f := func(name, value string, source kmsg.ConfigSource) {
+		t.Helper()
+		got := configNamed(t, describeConfigs(c, 4, group, name), timeout)
+		if *got.Value != value || got.Source != source || got.ReadOnly {
+			t.Errorf("%s of %s is %s, from %v, read only %v, want %s from %v", timeout, name, *got.Value, got.Source, got.ReadOnly, value, source)
+		}
+	}
+	f("g", "45000", kmsg.ConfigSourceDefaultConfig)
+	c.alter(group, "g", true, nil, setTo(timeout, "50000"))
+	f("g", "45000", kmsg.ConfigSourceDefaultConfig)
+	c.alter(group, "g", false, nil, setTo(timeout, "50000"))
+	for range 2 {
+		f("g", "50000", kmsg.ConfigSourceGroupConfig)
+		f("h", "45000", kmsg.ConfigSourceDefaultConfig)
+		_ = s.Close() // and again by a new server
+		var err error
+		if s, err = kafka.Listen(kafka.Options{Log: l, NodeID: 1}); err != nil {
+			t.Fatal(err)
+		}
+		c = dial(t, s)
+	}
+	defer s.Close()
+	for _, bad := range []change{setTo(timeout, "1"), setTo(timeout, "soon"), setTo("session.timeout.ms", "6000"), setTo("max.connections", "7")} {
+		c.alter(group, "g", false, kerr.InvalidRequest, bad)
+	}
+	c.alter(group, "", false, kerr.InvalidRequest, setTo(timeout, "50000"))
+	f("g", "50000", kmsg.ConfigSourceGroupConfig)
+	c.alter(group, "g", false, nil, unset(timeout))
+	f("g", "45000", kmsg.ConfigSourceDefaultConfig)
 }

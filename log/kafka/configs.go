@@ -155,9 +155,6 @@ func (s *Server) brokerConfigs() []config {
 	return configs
 }
 
-// groupConfigs are the configs of any group: none can be set.
-func (s *Server) groupConfigs() []config { return nil }
-
 // protocol is Kafka's name for how clients connect.
 func (s *Server) protocol() string {
 	switch sasl := len(s.opts.SASL) > 0; {
