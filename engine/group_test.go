@@ -50,7 +50,7 @@ func share(t *testing.T, rs ...*running) {
 // eventually waits until f holds.
 func eventually(t *testing.T, what string, f func() (string, bool)) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		got, ok := f()
 		if ok {
@@ -83,7 +83,7 @@ func all(t *testing.T, store string, rs ...*running) map[string]int64 {
 // settleAll lets containers do what there is to do, until none finds anything.
 func settleAll(t *testing.T, rs ...*running) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for range 3 { // what one writes the other has to read: as many rounds as stages, and one
 		for _, r := range rs {

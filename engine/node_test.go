@@ -177,7 +177,7 @@ func (n *node) start(job jobs.Job, change ...func(*Options)) *running {
 // until waits for commits until f holds.
 func (r *running) until(what string, f func() bool) {
 	r.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		changed := r.Changed()
 		if f() {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // grete runs a command with some standard input and returns what it wrote.
@@ -59,7 +61,7 @@ func TestUsersAndACLs(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer cl.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		defer cancel()
 		return cl.ProduceSync(ctx, kgo.StringRecord("1")).FirstErr()
 	}
@@ -182,13 +184,7 @@ func TestHTTPAccess(t *testing.T) {
 		must(t, user+"-pw", "user", "add", user, "--data", dir)
 	}
 	must(t, "", "acl", "add", "--allow", "alice", "--allow", "CN=carol", "--operation", "describe", "--cluster", "--data", dir)
-	// A free port, which HTTP takes at once.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
+	addr := logtest.FreeAddr(t)
 	hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", addr, "--auth", "scram,mtls",
 		"--tls-cert", cert, "--tls-key", key, "--tls-client-ca", client)
 	ca, err := os.ReadFile(cert)

@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // TestTorture kills ingest and job with SIGKILL at random moments, round after
@@ -36,7 +38,7 @@ func TestTortureCluster(t *testing.T) {
 		tortureRounds(t, 3, nil, "--log", url)
 		return
 	}
-	s := &server{t: t, grete: buildGrete(t), dir: filepath.Join(t.TempDir(), "server"), addr: freeAddr(t)}
+	s := &server{t: t, grete: buildGrete(t), dir: filepath.Join(t.TempDir(), "server"), addr: logtest.FreeAddr(t)}
 	s.start()
 	defer s.kill()
 	tortureRounds(t, 3, s, "--log", "kafka://"+s.addr)
@@ -52,21 +54,23 @@ type server struct {
 	out   bytes.Buffer
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
+// start returns when the server answers: what is run next must find it.
 func (s *server) start() {
 	s.cmd = exec.Command(s.grete, "serve", "--data", s.dir, "--kafka", s.addr, "--http", "127.0.0.1:0")
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Error(err)
+		return
+	}
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
+		if nc, err := net.Dial("tcp", s.addr); err == nil {
+			_ = nc.Close()
+			return
+		} else if time.Now().After(deadline) {
+			s.kill()
+			s.t.Errorf("the server does not listen: %v\n%s", err, s.out.String())
+			return
+		}
 	}
 }
 

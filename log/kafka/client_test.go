@@ -14,6 +14,7 @@ import (
 
 	"github.com/gretestream/grete/log"
 	"github.com/gretestream/grete/log/kafka"
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // testCtx ends with the test, or when it has taken too long.
@@ -122,7 +123,7 @@ func TestClientRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := "127.0.0.1:0"
+	addr := logtest.FreeAddr(t)
 	listen := func() *kafka.Server {
 		s, err := kafka.Listen(kafka.Options{Log: l, Addr: addr})
 		if err != nil {

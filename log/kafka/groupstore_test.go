@@ -19,13 +19,14 @@ import (
 type machine struct {
 	t    testing.TB
 	disk *logtest.Disk
+	addr string // stays the same
 	at   *clock
 	l    *log.Embedded
 	s    *kafka.Server
 }
 
 func newMachine(t testing.TB) *machine {
-	m := &machine{t: t, disk: logtest.NewDisk(1), at: newClock()}
+	m := &machine{t: t, disk: logtest.NewDisk(1), at: newClock(), addr: logtest.FreeAddr(t)}
 	m.start()
 	logtest.Create(t, m.l, "t", 2)
 	return m
@@ -35,7 +36,7 @@ func (m *machine) start() {
 	m.t.Helper()
 	m.l = logtest.Open(m.t, func(o *log.Options) { o.FS, o.MaintainEvery = m.disk, -1 }).(*log.Embedded)
 	// Members may be given more than can be stored.
-	s, err := kafka.Listen(kafka.Options{Log: m.l, Now: m.at.now, MaxMemberBytes: 80 << 20, MaxGroupBytes: 80 << 20})
+	s, err := kafka.Listen(kafka.Options{Log: m.l, Addr: m.addr, Now: m.at.now, MaxMemberBytes: 80 << 20, MaxGroupBytes: 80 << 20})
 	if err != nil {
 		m.t.Fatal(err)
 	}

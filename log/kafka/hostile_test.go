@@ -263,7 +263,7 @@ func FuzzConn(f *testing.F) {
 			_, _ = io.Copy(nc, bytes.NewReader(script))
 			_ = nc.(*net.TCPConn).CloseWrite()
 		}()
-		_ = nc.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetReadDeadline(time.Now().Add(60 * time.Second))
 		var size [4]byte
 		for {
 			if _, err := io.ReadFull(nc, size[:]); err != nil {
