@@ -75,6 +75,9 @@ func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.Pr
 	if err := checkRecordSet(p.Records, req.Version); err != nil {
 		return nil, err
 	}
+	if isReserved(name) {
+		return nil, fmt.Errorf("%w: %q is the log's own", log.ErrInvalidTopic, name)
+	}
 	tp := log.TopicPartition{Topic: name, Partition: p.Partition}
 	if info, _ := log.ParseBatch(p.Records); info.IsTransactional() {
 		return s.produceTxn(r, tp, p.Records, &info)
@@ -114,7 +117,7 @@ func (s *Server) addProduced(r *request) {
 		if req.Version >= 13 {
 			name, _ = s.opts.Log.TopicName(t.TopicID)
 		}
-		if r.topic(toWrite, name) != nil {
+		if r.topic(toWrite, name) != nil || isReserved(name) {
 			continue
 		}
 		for j := range t.Partitions {

@@ -11,7 +11,8 @@ import (
 
 // AddPartitionsToTxn makes partitions part of a transaction before they are
 // written to. All partitions are added or none: when one cannot be, the others
-// are answered OPERATION_NOT_ATTEMPTED. Version 2 names the error of a fenced
+// are answered OPERATION_NOT_ATTEMPTED. The log's own topics are for nobody, as in
+// Kafka: that of offsets becomes part by AddOffsetsToTxn. Version 2 names the error of a fenced
 // producer PRODUCER_FENCED. Versions from 4 on are for brokers among themselves;
 // clients that speak them leave this request out (KIP-890, see Produce).
 var addPartitionsToTxnAPI = api{key: kmsg.AddPartitionsToTxn, min: 0, max: 3, handle: (*Server).addPartitionsToTxn}
@@ -26,6 +27,9 @@ func (s *Server) addPartitionsToTxn(ctx context.Context, r *request) (kmsg.Respo
 			tp := log.TopicPartition{Topic: topic.Topic, Partition: p}
 			tps = append(tps, tp)
 			err := r.topic(toWrite, tp.Topic)
+			if err == nil && isReserved(tp.Topic) {
+				err = kerr.TopicAuthorizationFailed
+			}
 			if err == nil {
 				_, err = s.opts.Log.Bounds(ctx, tp)
 			}

@@ -282,6 +282,45 @@ func TestTxnOffsetCommitBeginsGroup(t *testing.T) {
 	want(t, "the coordinator's group", state, "Empty")
 }
 
+// The log's own topics are nobody's to write to, in a transaction or not; nor do
+// they become part of one by being asked for.
+func TestTxnWithInternalTopics(t *testing.T) {
+	s, l := serve(t, nil)
+	createTopic(t, l, "t")
+	c := dial(t, s)
+	p := mustInit(c, "a")
+	for _, topic := range []string{"__consumer_offsets", "__transaction_state", "__grete_access"} {
+		want(t, "add "+topic, p.add(topic, 0), "TOPIC_AUTHORIZATION_FAILED")
+		for _, version := range []int16{11, 12} { // from 12 on they are added by being written to
+			for _, transactional := range []bool{true, false} {
+				req := kmsg.NewPtrProduceRequest()
+				req.Version, req.Acks, req.TimeoutMillis = version, -1, 1000
+				if transactional {
+					req.TransactionID = &p.id
+				}
+				batch := encodeBatch(values("x"), func(b *kmsg.RecordBatch) {
+					if b.ProducerID, b.ProducerEpoch, b.FirstSequence = p.pid, p.epoch, 0; transactional {
+						b.Attributes = 0x10
+					}
+				})
+				req.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: batch}}}}
+				got := name(ask[*kmsg.ProduceResponse](c, req).Topics[0].Partitions[0].ErrorCode)
+				wanted := "INVALID_TOPIC_EXCEPTION"
+				if topic == "__grete_access" {
+					wanted = "TOPIC_AUTHORIZATION_FAILED"
+				}
+				want(t, fmt.Sprint("produce to ", topic, " version ", version, " transactional ", transactional), got, wanted)
+			}
+		}
+	}
+	want(t, "state", p.state(), "Empty []")
+	req := kmsg.NewPtrAddPartitionsToTxnRequest()
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch = 3, p.id, p.pid, p.epoch
+	req.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: "t", Partitions: []int32{0}}, {Topic: "__consumer_offsets", Partitions: []int32{0}}}
+	want(t, "t beside one of them", name(ask[*kmsg.AddPartitionsToTxnResponse](c, req).Topics[0].Partitions[0].ErrorCode), "OPERATION_NOT_ATTEMPTED")
+	want(t, "state", p.state(), "Empty []")
+}
+
 // Whoever writes under another's producer id, or ends its transactions under a
 // later epoch of the coordinator, does not keep it from ending transactions.
 func TestEndTxnThatOthersMeddleWith(t *testing.T) {
