@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -75,4 +76,43 @@ func TestRecompress(t *testing.T) {
 		}
 		raw.Close()
 	}
+}
+
+// A batch of few bytes that unpacks to more than may be is refused, whatever it
+// was to be packed as: by the check of its records, and by recompress itself, if
+// it came to that. One that may be unpacked still has to fit into the topic.
+func TestRecompressBomb(t *testing.T) {
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	for _, name := range []string{"zstd", "uncompressed"} {
+		if _, err := l.CreateTopic(t.Context(), TopicSpec{Name: name, Partitions: 1, Configs: map[string]string{"compression.type": name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gzipped := func(zeros int) []byte {
+		packed, err := CompressionGzip.compress(nil, make([]byte, zeros))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return batchOf(packed, 1, int16(CompressionGzip))
+	}
+	bomb := gzipped(MaxDecompressedBytes + 1)
+	for _, name := range []string{"zstd", "uncompressed"} {
+		if _, err := l.Produce(TopicPartition{name, 0}, bytes.Clone(bomb), ProduceOptions{}); !errors.Is(err, ErrInvalidRecord) {
+			t.Errorf("%d bytes for a topic that is %s: %v, want ErrInvalidRecord", len(bomb), name, err)
+		}
+		if out, err := recompress(compressionTypes[name], bomb); err == nil || len(out) > 0 {
+			t.Errorf("packed as %s: %d bytes, %v, want an error", name, len(out), err)
+		}
+	}
+	if out, err := recompress(CompressionZstd, gzipped(MaxDecompressedBytes)); err != nil || len(out) == 0 {
+		t.Errorf("the most that may be: %d bytes, %v", len(out), err)
+	}
+
+	var b Builder
+	b.Append(1000, nil, make([]byte, 4<<20)) // beyond max.message.bytes, until it is packed
+	packed := packBatch(t, CompressionGzip, true, bytes.Clone(b.Bytes()))
+	if _, err := l.Produce(TopicPartition{"uncompressed", 0}, bytes.Clone(packed), ProduceOptions{}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("4 MiB, uncompressed: %v, want ErrTooLarge", err)
+	}
+	mustProduce(t, l, TopicPartition{"zstd", 0}, packed)
 }
