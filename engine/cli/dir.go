@@ -175,6 +175,9 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	if _, err := rand.Read(secret[:]); err != nil {
 		return fmt.Errorf("make a token: %w", err)
 	}
+	if c := a.security.certificate; c != nil {
+		c.watch(a.logger, d.metrics)
+	}
 	d.token = base64.RawURLEncoding.EncodeToString(secret[:])
 	opts := query.Options{
 		Addr: a.common.http, Insecure: a.common.insecure, TLS: a.security.httpTLS(), Authorize: d.authorizer(),

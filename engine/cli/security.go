@@ -24,7 +24,8 @@ type security struct {
 	supers              []string
 	session             time.Duration
 
-	tls *tls.Config // made by check; nil: none
+	certificate *certificate // read by check; nil: none
+	tls         *tls.Config  // made by check; nil: none
 }
 
 const (
@@ -35,7 +36,7 @@ const (
 
 func (a *app) securityFlags(f *pflag.FlagSet) {
 	s := &a.security
-	f.StringVar(&s.cert, "tls-cert", "", "`file` with the server's certificate and those above it (PEM): Kafka clients and HTTP come by TLS")
+	f.StringVar(&s.cert, "tls-cert", "", "`file` with the server's certificate and those above it (PEM): Kafka clients and HTTP come by TLS; read again when it changes")
 	f.StringVar(&s.key, "tls-key", "", "`file` with the key of that certificate (PEM)")
 	f.StringVar(&s.clientCA, "tls-client-ca", "", "`file` with the authorities that certificates of clients are checked by (PEM); with --auth mtls")
 	f.Var(flagOf(a, "auth", &s.auth, func(text string) ([]string, error) {
@@ -86,13 +87,13 @@ func (s *security) check(a *app) {
 		}
 	}
 	if s.cert != "" && s.key != "" {
-		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		c, err := loadCertificate(s.cert, s.key, a.now)
 		if err != nil {
 			a.mistake("--tls-cert, --tls-key: %v", err)
 			return
 		}
-		config.Certificates = []tls.Certificate{pair}
-		s.tls = config
+		config.GetCertificate = c.get
+		s.certificate, s.tls = c, config
 	}
 }
 
