@@ -234,7 +234,7 @@ func (d *dataDir) serveKafka() (err error) {
 	d.kafka, err = kafka.Listen(kafka.Options{
 		Log: l, Addr: d.app.common.kafka, Insecure: d.app.common.insecure,
 		TLS: d.app.security.tls, SASL: d.app.security.mechanisms(), SuperUsers: d.app.security.superUsers(), MaxSession: d.app.security.session,
-		NodeID: d.app.nodeID, NoAutoCreate: d.app.noAutoCreate, Logger: d.app.logger, Metrics: d.metrics,
+		NodeID: d.app.nodeID, NoAutoCreate: d.app.noAutoCreate, RebalanceDelay: d.app.rebalanceDelay, Logger: d.app.logger, Metrics: d.metrics,
 	})
 	return err
 }

@@ -56,15 +56,16 @@ type streams struct {
 // app is one run of the command line.
 type app struct {
 	streams
-	jobs         []jobs.Job
-	terminal     terminal
-	logger       hclog.Logger
-	common       commonFlags
-	security     security        // of serve
-	nodeID       int32           // that Kafka clients know this server by
-	noAutoCreate bool            // of serve: only who asks for a topic makes one
-	cluster      cluster.Options // of --log, if it is given
-	mistakes     []string        // of the command line, all of them
+	jobs           []jobs.Job
+	terminal       terminal
+	logger         hclog.Logger
+	common         commonFlags
+	security       security        // of serve
+	nodeID         int32           // that Kafka clients know this server by
+	noAutoCreate   bool            // of serve: only who asks for a topic makes one
+	rebalanceDelay time.Duration   // of serve, for the first members of a group
+	cluster        cluster.Options // of --log, if it is given
+	mistakes       []string        // of the command line, all of them
 }
 
 // commonFlags are the flags of all commands.

@@ -56,6 +56,7 @@ over HTTP, too.`,
 	}
 	a.securityFlags(c.Flags())
 	a.nodeIDFlag(c.Flags())
+	a.durationVar(c.Flags(), &a.rebalanceDelay, "rebalance-delay", "how `long` the first members of a group wait for more, as with Kafka's 3s; default: not at all")
 	c.Flags().BoolVar(&a.noAutoCreate, "no-auto-create", false, "make no topic because a Kafka client has named it: topics are created first")
 	return c
 }

@@ -36,3 +36,34 @@ func TestNoAutoCreate(t *testing.T) {
 		cl.Close()
 	}
 }
+
+// TestServeFlags: what the flags of serve say is what its configs tell.
+func TestServeFlags(t *testing.T) {
+	dir := t.TempDir()
+	hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-auto-create", "--rebalance-delay", "1500ms", "--node-id", "7")
+	r, err := readRunning(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"}}
+	for _, shard := range cl.RequestSharded(t.Context(), req) {
+		if shard.Err != nil {
+			t.Fatal(shard.Err)
+		}
+		got := map[string]string{}
+		for _, c := range shard.Resp.(*kmsg.DescribeConfigsResponse).Resources[0].Configs {
+			got[c.Name] = *c.Value
+		}
+		for name, want := range map[string]string{"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "1500", "node.id": "7"} {
+			if got[name] != want {
+				t.Errorf("%s is %q, want %q", name, got[name], want)
+			}
+		}
+	}
+}
