@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -227,5 +228,5 @@ func compareTP(a, b TopicPartition) int {
 	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
 		return c
 	}
-	return int(a.Partition - b.Partition)
+	return cmp.Compare(a.Partition, b.Partition)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -193,7 +194,7 @@ func comparePartitions(a, b log.TopicPartition) int {
 	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
 		return c
 	}
-	return int(a.Partition - b.Partition)
+	return cmp.Compare(a.Partition, b.Partition)
 }
 
 func (a *app) groupDescribe() *cobra.Command {

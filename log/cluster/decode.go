@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -48,7 +49,7 @@ type decoding struct {
 // decode appends the records from an offset on. Those of aborted transactions and
 // control batches are passed over. After an error what comes before is returned.
 func (d *decoding) decode(dst []log.Record, from log.Offset) ([]log.Record, error) {
-	slices.SortFunc(d.aborted, func(a, b abortedTxn) int { return int(min(max(a.first-b.first, -1), 1)) })
+	slices.SortFunc(d.aborted, func(a, b abortedTxn) int { return cmp.Compare(a.first, b.first) })
 	open := map[int64]bool{} // producers whose records are being passed over
 	for len(d.rest) > 0 {
 		info, err := log.ParseBatch(d.rest)

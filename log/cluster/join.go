@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -181,7 +182,7 @@ func comparePartitions(a, b log.TopicPartition) int {
 	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
 		return c
 	}
-	return int(a.Partition - b.Partition)
+	return cmp.Compare(a.Partition, b.Partition)
 }
 
 // assigned is called with partitions that are the member's from now on.
