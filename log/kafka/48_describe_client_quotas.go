@@ -23,6 +23,7 @@ func (s *Server) describeClientQuotas(_ context.Context, r *request) (kmsg.Respo
 		resp.ErrorCode, resp.ErrorMessage = answerError(err)
 		return resp, nil
 	}
+	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{} // null would be an error: Java's tools take it for one and fail
 	quotas := s.access.state.Load().quotas
 	byEntity := map[string][]quotaKey{}
 	for k := range quotas {

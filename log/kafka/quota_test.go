@@ -57,6 +57,12 @@ func TestClientQuotas(t *testing.T) {
 	find(false, 1, kadm.DescribeClientQuotaComponent{Type: "client-id", MatchType: kmsg.QuotasMatchTypeAny})
 	alter(nil, entity{alice}, kadm.AlterClientQuotaOp{Key: "producer_byte_rate", Remove: true}, kadm.AlterClientQuotaOp{Key: "consumer_byte_rate", Remove: true})
 	find(true, 0, user)
+	req := kmsg.NewPtrDescribeClientQuotasRequest()
+	req.Strict, req.Components = true, []kmsg.DescribeClientQuotasRequestComponent{{EntityType: "user", Match: str("alice")}}
+	none := ask[*kmsg.DescribeClientQuotasResponse](dial(t, s), req)
+	if none.Entries == nil || len(none.Entries) > 0 || none.ErrorCode != 0 {
+		t.Errorf("code %d, entries %v, want an empty list, not null", none.ErrorCode, none.Entries)
+	}
 }
 
 // Who takes more than a quota allows is told, and waits; others do not.
