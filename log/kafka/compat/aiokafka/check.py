@@ -4,12 +4,14 @@ import sys
 import time
 
 import aiokafka
+import aiokafka.helpers
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from checks import *
+from security import CA, pem, security
 
 version(aiokafka.__version__)
 
@@ -183,8 +185,29 @@ async def restart(what):
     equal([int(v) for v in values(await read(t, len(futures)))], list(range(len(futures))))
 
 
+def secured(login):
+    """The configuration of a client that says who it is."""
+    cert, key = pem(login) if login.certificate else (None, None)
+    tls = aiokafka.helpers.create_ssl_context(cafile=CA, certfile=cert, keyfile=key)
+    config = dict(bootstrap_servers=login.bootstrap, ssl_context=tls, security_protocol="SSL")
+    if login.mechanism:
+        config.update(security_protocol="SASL_SSL", sasl_mechanism=login.mechanism, sasl_plain_username=login.user, sasl_plain_password=login.password)
+    return config
+
+
+async def send_secured(login, t, values):
+    async with AIOKafkaProducer(request_timeout_ms=10000, **secured(login)) as p:
+        for f in [await p.send(t, v) for v in values]:
+            await f
+
+
+async def read_secured(login, t, g, n):
+    async with AIOKafkaConsumer(t, group_id=g, auto_offset_reset="earliest", **secured(login)) as c:
+        return values(await poll(c, n, limit=8))
+
+
 def run(f, *args):
-    asyncio.run(f(*args))
+    return asyncio.run(f(*args))
 
 
 for codec in CODECS:
@@ -195,5 +218,6 @@ check("seek by offset and time", run, seek)
 check("idempotence", run, idempotence)
 check("transactions", run, transactions)
 check("admin", run, administration)
+security(lambda *args: run(send_secured, *args), lambda *args: run(read_secured, *args))
 with_restart("restart", run, restart, "restart")
 with_restart("kill -9", run, restart, "crash")

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, Ne
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from checks import *
+from security import CA, pem, security
 
 text = lambda v: v if isinstance(v, str) else v[0]
 version(f"{text(confluent_kafka.version())}, librdkafka {confluent_kafka.libversion()[0]}")
@@ -286,6 +287,50 @@ def restart(what):
     equal([int(v) for v in values(read(t, sent))], list(range(sent)))
 
 
+def secured(login, **config):
+    """The configuration of a client that says who it is. Its errors, which a call may not meet, are raised by raise_errors."""
+    errors = []
+    config = {"bootstrap.servers": login.bootstrap, "ssl.ca.location": CA, "error_cb": errors.append, **{k.replace("_", "."): v for k, v in config.items()}}
+    if login.mechanism:
+        config.update({"security.protocol": "SASL_SSL", "sasl.mechanisms": login.mechanism, "sasl.username": login.user, "sasl.password": login.password})
+    else:
+        config["security.protocol"] = "SSL"
+        if login.certificate:
+            config["ssl.certificate.location"], config["ssl.key.location"] = pem(login)
+
+    def raise_errors():
+        for e in errors:
+            raise KafkaException(e)
+
+    return config, raise_errors
+
+
+def send_secured(login, t, values):
+    config, raise_errors = secured(login)
+    p, failed, delivered = Producer(config), [], []
+    for v in values:
+        p.produce(t, v, callback=lambda err, m: failed.append(err) if err else delivered.append(m))
+    end = time.time() + 20
+    while len(delivered) + len(failed) < len(values) and time.time() < end:
+        p.poll(0.1)
+        raise_errors()
+    if failed:
+        raise KafkaException(failed[0])
+    equal(len(delivered), len(values))
+
+
+def read_secured(login, t, g, n):
+    config, raise_errors = secured(login, group_id=g, auto_offset_reset="earliest", topic_metadata_refresh_interval_ms=500)
+    c = Consumer(config)
+    c.subscribe([t])
+    try:
+        got = values(poll(c, n, limit=8))
+        raise_errors()
+        return got
+    finally:
+        c.close()
+
+
 for codec in CODECS:
     check(f"compression {codec}", compression, codec)
 check("headers, null and empty keys, tombstones", bare)
@@ -297,5 +342,6 @@ check("consume-transform-produce", consume_transform_produce)
 check("admin", administration)
 if hasattr(admin, "list_offsets"):
     check("admin of groups", administration_of_groups)
+security(send_secured, read_secured)
 with_restart("restart", restart, "restart")
 with_restart("kill -9", restart, "crash")

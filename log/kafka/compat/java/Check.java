@@ -50,6 +50,7 @@ public class Check {
         check("admin", Check::administration);
         check("admin of groups", Check::administrationOfGroups);
         Tools.checks();
+        Security.checks();
         for (String what : List.of("restart", "crash")) {
             String name = what.equals("crash") ? "kill -9" : what;
             if (System.getenv("SERVER_DIR") == null) out.println("SKIP\t" + name + "\tthe server is not ours to restart");

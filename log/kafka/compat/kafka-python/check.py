@@ -10,6 +10,7 @@ from kafka.structs import OffsetAndMetadata
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from checks import *
+from security import CA, pem, security
 
 version(kafka.__version__)
 admin = KafkaAdminClient(bootstrap_servers=BOOTSTRAP)
@@ -228,6 +229,33 @@ def restart(what):
     p.close()
 
 
+def secured(login):
+    """The configuration of a client that says who it is."""
+    config = dict(bootstrap_servers=login.bootstrap, ssl_cafile=CA, security_protocol="SSL")
+    if login.mechanism:
+        config.update(security_protocol="SASL_SSL", sasl_mechanism=login.mechanism, sasl_plain_username=login.user, sasl_plain_password=login.password)
+    elif login.certificate:
+        config["ssl_certfile"], config["ssl_keyfile"] = pem(login)
+    return config
+
+
+def send_secured(login, t, values):
+    p = KafkaProducer(max_block_ms=10000, bootstrap_timeout_ms=3000, **secured(login))
+    try:
+        for f in [p.send(t, v) for v in values]:
+            f.get(10)
+    finally:
+        p.close(timeout=1)
+
+
+def read_secured(login, t, g, n):
+    c = KafkaConsumer(t, group_id=g, auto_offset_reset="earliest", **secured(login))
+    try:
+        return values(poll(c, n, limit=8))
+    finally:
+        c.close()
+
+
 for codec in CODECS:
     check(f"compression {codec}", compression, codec)
 check("headers, null and empty keys, tombstones", bare)
@@ -236,5 +264,6 @@ check("seek by offset and time", seek)
 check("idempotence", idempotence)
 check("transactions", transactions)
 check("admin", administration)
+security(send_secured, read_secured)
 with_restart("restart", restart, "restart")
 with_restart("kill -9", restart, "crash")

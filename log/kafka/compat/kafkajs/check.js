@@ -5,6 +5,7 @@ const path = require("node:path");
 
 const { promisify } = require("node:util");
 const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLevel } = require("kafkajs");
+const security = require("./security");
 
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
 CompressionCodecs[CompressionTypes.LZ4] = new (require("kafkajs-lz4"))().codec;
@@ -196,6 +197,7 @@ async function restart(what) {
   await check("idempotence", idempotence);
   await check("transactions", transactions);
   await check("admin", administration);
+  await security(check, run);
   for (const [name, what] of [["restart", "restart"], ["kill -9", "crash"]]) {
     if (process.env.SERVER_DIR) await check(name, () => restart(what));
     else console.log(`SKIP\t${name}\tthe server is not ours to restart`);
