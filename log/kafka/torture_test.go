@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/gretestream/grete/log"
 	"github.com/gretestream/grete/log/kafka"
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // The torture runs clients against a server that is killed again and again, and
@@ -73,12 +73,7 @@ type victim struct {
 }
 
 func newVictim(t *testing.T) *victim {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // for a port that stays the same
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return &victim{t: t, dir: t.TempDir(), addr: l.Addr().String()}
+	return &victim{t: t, dir: t.TempDir(), addr: logtest.FreeAddr(t)}
 }
 
 func (v *victim) start() {
