@@ -29,8 +29,9 @@ type Embedded struct {
 	leaderEpoch int32
 
 	// topics is replaced as a whole; topicMu serialises who does.
-	topics  atomic.Pointer[map[string]*topic]
-	topicMu sync.Mutex
+	topics   atomic.Pointer[map[string]*topic]
+	topicIDs atomic.Pointer[map[TopicID]*topic] // the same, a moment later
+	topicMu  sync.Mutex
 	// topicDefaults are configs that hold for topics which do not set them; guarded
 	// by topicMu.
 	topicDefaults map[string]string
@@ -106,10 +107,11 @@ func tryOpen(dir string, opts Options) (*Embedded, error) {
 		stop:  make(chan struct{}),
 		kick:  make(chan struct{}, 1),
 	}
-	l.topics.Store(&map[string]*topic{})
+	l.setTopics(map[string]*topic{})
 	l.m = newLogMetrics(opts.Metrics)
 	err := l.open()
 	if err == nil {
+		l.setTopics(*l.topics.Load()) // recovery knows them by name alone
 		return l, nil
 	}
 	l.closeFiles()

@@ -158,9 +158,19 @@ func (l *Embedded) addDirs(topics map[string]*topic, old, t *topic) error {
 			return errors.Join(l.failUnlessFull(err), l.storeMeta(topics))
 		}
 	}
-	l.topics.Store(&topics)
+	l.setTopics(topics)
 	l.members.topicsChanged(l)
 	return nil
+}
+
+// setTopics makes these the topics. The caller holds topicMu, or is Open.
+func (l *Embedded) setTopics(topics map[string]*topic) {
+	ids := make(map[TopicID]*topic, len(topics))
+	for _, t := range topics {
+		ids[t.id] = t
+	}
+	l.topics.Store(&topics)
+	l.topicIDs.Store(&ids)
 }
 
 // makeDir makes the directory of a partition and the file by which Kafka's
@@ -190,12 +200,11 @@ func (l *Embedded) Topic(ctx context.Context, name string) (Topic, error) {
 
 // TopicName finds the name of the topic with an id.
 func (l *Embedded) TopicName(id TopicID) (name string, ok bool) {
-	for name, t := range *l.topics.Load() {
-		if t.id == id {
-			return name, true
-		}
+	t, ok := (*l.topicIDs.Load())[id]
+	if !ok {
+		return "", false
 	}
-	return "", false
+	return t.name, true
 }
 
 // TopicID finds the id of the topic with a name.
@@ -314,7 +323,7 @@ func (l *Embedded) dropTopic(t *topic) error {
 	defer l.checkpointMu.Unlock()
 	left := maps.Clone(*l.topics.Load())
 	delete(left, t.name)
-	l.topics.Store(&left)
+	l.setTopics(left)
 	l.applyMu.Lock()
 	for _, p := range t.parts {
 		p.closeFiles()

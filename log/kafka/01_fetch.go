@@ -124,7 +124,7 @@ func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.Fetch
 	known, byID := false, f.req.Version >= 13
 	if byID {
 		id = t.TopicID
-		if p.name, known = c.topicName(id); !known {
+		if p.name, known = l.TopicName(id); !known {
 			p.code = kerr.UnknownTopicID.Code
 			return p
 		}
@@ -232,19 +232,4 @@ func (c *conn) closeCursors(which func(*cursorUse) bool) {
 			delete(c.cursors, tp)
 		}
 	}
-}
-
-// topicName finds the name of the topic with an id; the connection remembers it.
-func (c *conn) topicName(id log.TopicID) (string, bool) {
-	if name, ok := c.names[id]; ok {
-		if now, ok := c.s.opts.Log.TopicID(name); ok && now == id {
-			return name, true
-		}
-		delete(c.names, id)
-	}
-	name, ok := c.s.opts.Log.TopicName(id)
-	if ok {
-		c.names[id] = name
-	}
-	return name, ok
 }

@@ -57,12 +57,8 @@ func (s *Server) deleteTopic(ctx context.Context, r *request, t *kmsg.DeleteTopi
 
 // topicByID finds a topic.
 func (s *Server) topicByID(ctx context.Context, id log.TopicID) (log.Topic, error) {
-	all, err := s.opts.Log.Topics(ctx)
-	if err != nil {
-		return log.Topic{}, err
-	}
-	for _, t := range all {
-		if t.ID == id {
+	if name, ok := s.opts.Log.TopicName(id); ok {
+		if t, err := s.opts.Log.Topic(ctx, name); err == nil && t.ID == id {
 			return t, nil
 		}
 	}

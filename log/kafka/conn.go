@@ -50,14 +50,13 @@ type conn struct {
 	out     []byte
 	pieces  []piece
 	cursors map[log.TopicPartition]*cursorUse
-	fetches int64                  // Fetch requests so far
-	names   map[log.TopicID]string // of topics that were asked for by id
+	fetches int64 // Fetch requests so far
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
 		s: s, nc: nc, in: bufio.NewReaderSize(nc, readBuffer), queue: make(chan *request, s.opts.MaxInFlight),
-		cursors: map[log.TopicPartition]*cursorUse{}, names: map[log.TopicID]string{},
+		cursors: map[log.TopicPartition]*cursorUse{},
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.own = semaphore.NewWeighted(int64(s.opts.MaxRequestBytes))
