@@ -14,6 +14,7 @@ type part struct {
 	p       *partition
 	count   Offset // offsets that the batches take up
 	offsets []GroupOffset
+	of      []*partition // that offsets are of, but for those that are forgotten
 	group   string
 	origin  origin
 	marker  *Marker        // that the batch is
@@ -230,6 +231,12 @@ func (l *Embedded) admissibleLocked(en *entry, producer string, epoch Epoch) err
 	for i := range en.parts {
 		if p := en.parts[i].p; p.deleted {
 			return fmt.Errorf("%w %q", ErrUnknownTopic, p.tp.Topic)
+		}
+		// Whoever deletes a topic forgets the offsets that were admitted before.
+		for _, p := range en.parts[i].of {
+			if p.deleted {
+				return fmt.Errorf("offset of %s: %w", p.tp, ErrUnknownTopic)
+			}
 		}
 	}
 	return nil

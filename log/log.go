@@ -95,7 +95,8 @@ type Commit struct {
 	// passed over: what they would mark is gone. Only an embedded log takes them.
 	Markers []Marker
 
-	// Group and Offsets are what was consumed to make this step.
+	// Group and Offsets are what was consumed to make this step. That of a topic or
+	// partition that is not there is ErrUnknownTopic or ErrUnknownPartition.
 	Group   string
 	Offsets []GroupOffset
 
@@ -142,6 +143,10 @@ type GroupOffset struct {
 	LeaderEpoch int32     // of the record before Offset; -1: not known
 	Metadata    string    // free text of the committer, at most 4096 bytes
 	CommitTime  Timestamp // 0 in a Commit: the time of the commit
+	// TopicID is, in a Commit, the topic that is meant, so that it is never one that
+	// was made again under the name. Zero, and all else: whichever has the name.
+	// Only an embedded log heeds it.
+	TopicID TopicID
 }
 
 // GroupSpec is how a member joins a group.

@@ -147,9 +147,17 @@ func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []Gr
 	}
 	b.Reset()
 	offsets = slices.Clone(offsets) // memory goes on to hold them
+	of := make([]*partition, 0, len(offsets))
 	var key, value []byte
 	for i := range offsets {
 		o := &offsets[i]
+		p, err := l.offsetOf(o)
+		if err != nil {
+			return fmt.Errorf("offset of %s: %w", o.TopicPartition, err)
+		}
+		if p != nil {
+			of = append(of, p)
+		}
 		if o.CommitTime == 0 {
 			o.CommitTime = en.time
 		}
@@ -172,8 +180,26 @@ func (l *Embedded) offsetsPart(en *entry, b *Builder, group string, offsets []Gr
 	if err := l.checkWrite(pt, l.offsets.part, b.Bytes(), true, en.time); err != nil {
 		return fmt.Errorf("write to %s: %w", offsetsTopic, err)
 	}
-	pt.group, pt.offsets = group, offsets
+	pt.group, pt.offsets, pt.of = group, offsets, of
 	return nil
+}
+
+// offsetOf returns the partition that an offset is committed for: it has to be
+// there when the offset is admitted. One that is forgotten need not be.
+func (l *Embedded) offsetOf(o *GroupOffset) (*partition, error) {
+	id := o.TopicID
+	o.TopicID = TopicID{}
+	if o.Offset < 0 {
+		return nil, nil
+	}
+	p, err := l.partition(o.TopicPartition)
+	if err != nil {
+		return nil, err
+	}
+	if id != (TopicID{}) && id != p.topic.id {
+		return nil, fmt.Errorf("%w: it was deleted and made again", ErrUnknownTopic)
+	}
+	return p, nil
 }
 
 func appendOffsetKey(dst []byte, group string, tp TopicPartition) []byte {

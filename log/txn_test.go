@@ -347,6 +347,7 @@ func TestTxnOffsets(t *testing.T) {
 		t.Errorf("got %v, want ErrInvalidRecord", err)
 	}
 	mustEnd(t, l, true, 7, 1, internal)
+	mustCreate(t, l, "a", 2)
 	if err := l.CommitTxnOffsets(ctx, "g", 7, 0, []GroupOffset{{TopicPartition: a}}); !errors.Is(err, ErrProducerFenced) {
 		t.Errorf("got %v, want ErrProducerFenced", err)
 	}

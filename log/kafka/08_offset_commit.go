@@ -43,6 +43,7 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 				TopicPartition: log.TopicPartition{Topic: t.Topic, Partition: p.Partition},
 				Offset:         log.Offset(p.Offset), LeaderEpoch: p.LeaderEpoch,
 			}
+			o.TopicID = t.TopicID // zero before version 10
 			if p.Metadata != nil {
 				o.Metadata = *p.Metadata
 			}
@@ -188,6 +189,8 @@ func (c *coordinator) commit(ctx context.Context, group string, offsets []log.Gr
 		return nil
 	case errors.Is(err, log.ErrTooLarge):
 		return kerr.InvalidCommitOffsetSize
+	case errors.Is(err, log.ErrUnknownTopic), errors.Is(err, log.ErrUnknownPartition):
+		return kerr.UnknownTopicOrPartition // it was there a moment ago: the others will do when they are committed again
 	}
 	c.logger.Error("offsets were not committed", "group", group, "err", err)
 	return storeCode(err)

@@ -242,6 +242,7 @@ func TestCommitAndFence(t *testing.T) {
 		ctx := t.Context()
 		create(t, l, "a", 1)
 		create(t, l, "b", 2)
+		create(t, l, "in", 1)
 		epoch, err := l.Fence(ctx, "task-0")
 		if err != nil {
 			t.Fatal(err)
@@ -351,6 +352,7 @@ func TestReadTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	create(t, l, "t", 1)
 	remote := dial(t, l)
 	internal := tp("__consumer_offsets", 0)
 	f := func(uncommitted bool, records int, end log.Offset) {
