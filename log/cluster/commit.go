@@ -410,18 +410,13 @@ func (p *producer) endLocked(ctx context.Context, commit bool) error {
 func (p *producer) addPartitions(ctx context.Context, writes []log.Write) error {
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch = p.name, p.id, p.epoch
-	byTopic := map[string]int{}
-	for i := range writes {
-		w := &writes[i]
-		j, ok := byTopic[w.Topic]
-		if !ok {
-			j = len(req.Topics)
-			byTopic[w.Topic] = j
-			t := kmsg.NewAddPartitionsToTxnRequestTopic()
-			t.Topic = w.Topic
-			req.Topics = append(req.Topics, t)
+	for _, of := range byTopic(writes, partitionOfWrite) {
+		t := kmsg.NewAddPartitionsToTxnRequestTopic()
+		t.Topic = of.topic
+		for _, w := range of.parts {
+			t.Partitions = append(t.Partitions, w.Partition)
 		}
-		req.Topics[j].Partitions = append(req.Topics[j].Partitions, w.Partition)
+		req.Topics = append(req.Topics, t)
 	}
 	return p.l.again(ctx, func(ctx context.Context) error {
 		resp, err := req.RequestWith(ctx, p.cl)
@@ -468,20 +463,15 @@ func (p *producer) transactOffsets(ctx context.Context, s *step) error {
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = p.name, p.id, p.epoch, s.group
 	req.Generation = -1
-	byTopic := map[string]int{}
-	for i := range s.offsets {
-		o := &s.offsets[i]
-		j, ok := byTopic[o.Topic]
-		if !ok {
-			j = len(req.Topics)
-			byTopic[o.Topic] = j
-			t := kmsg.NewTxnOffsetCommitRequestTopic()
-			t.Topic = o.Topic
-			req.Topics = append(req.Topics, t)
+	for _, of := range byTopic(s.offsets, partitionOfOffset) {
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic = of.topic
+		for _, o := range of.parts {
+			rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = o.Partition, int64(o.Offset), o.LeaderEpoch, &o.Metadata
+			t.Partitions = append(t.Partitions, rp)
 		}
-		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = o.Partition, int64(o.Offset), o.LeaderEpoch, &o.Metadata
-		req.Topics[j].Partitions = append(req.Topics[j].Partitions, rp)
+		req.Topics = append(req.Topics, t)
 	}
 	return p.l.again(ctx, func(ctx context.Context) error {
 		resp, err := req.RequestWith(ctx, p.cl)
@@ -510,21 +500,7 @@ func (l *Log) commitOffsets(ctx context.Context, s *step) error {
 		if m := l.memberOf(s.group); m != nil {
 			req.MemberID, req.Generation = m.identity()
 		}
-		byTopic := map[string]int{}
-		for i := range s.offsets {
-			o := &s.offsets[i]
-			j, ok := byTopic[o.Topic]
-			if !ok {
-				j = len(req.Topics)
-				byTopic[o.Topic] = j
-				t := kmsg.NewOffsetCommitRequestTopic()
-				t.Topic = o.Topic
-				req.Topics = append(req.Topics, t)
-			}
-			rp := kmsg.NewOffsetCommitRequestTopicPartition()
-			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = o.Partition, int64(o.Offset), o.LeaderEpoch, &o.Metadata
-			req.Topics[j].Partitions = append(req.Topics[j].Partitions, rp)
-		}
+		req.Topics = committed(s.offsets)
 		resp, err := req.RequestWith(ctx, l.admin)
 		if err != nil {
 			return err
@@ -539,23 +515,34 @@ func (l *Log) commitOffsets(ctx context.Context, s *step) error {
 	})
 }
 
+// committed are offsets as OffsetCommit has them.
+func committed(offsets []log.GroupOffset) (topics []kmsg.OffsetCommitRequestTopic) {
+	for _, of := range byTopic(offsets, partitionOfOffset) {
+		t := kmsg.NewOffsetCommitRequestTopic()
+		t.Topic = of.topic
+		for _, o := range of.parts {
+			rp := kmsg.NewOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = o.Partition, int64(o.Offset), o.LeaderEpoch, &o.Metadata
+			t.Partitions = append(t.Partitions, rp)
+		}
+		topics = append(topics, t)
+	}
+	return topics
+}
+
 // forgetOffsets removes committed offsets.
 func (l *Log) forgetOffsets(ctx context.Context, group string, offsets []log.GroupOffset) error {
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = group
-	byTopic := map[string]int{}
-	for _, o := range offsets {
-		j, ok := byTopic[o.Topic]
-		if !ok {
-			j = len(req.Topics)
-			byTopic[o.Topic] = j
-			t := kmsg.NewOffsetDeleteRequestTopic()
-			t.Topic = o.Topic
-			req.Topics = append(req.Topics, t)
+	for _, of := range byTopic(offsets, partitionOfOffset) {
+		t := kmsg.NewOffsetDeleteRequestTopic()
+		t.Topic = of.topic
+		for _, o := range of.parts {
+			rp := kmsg.NewOffsetDeleteRequestTopicPartition()
+			rp.Partition = o.Partition
+			t.Partitions = append(t.Partitions, rp)
 		}
-		rp := kmsg.NewOffsetDeleteRequestTopicPartition()
-		rp.Partition = o.Partition
-		req.Topics[j].Partitions = append(req.Topics[j].Partitions, rp)
+		req.Topics = append(req.Topics, t)
 	}
 	return l.again(ctx, func(ctx context.Context) error {
 		resp, err := req.RequestWith(ctx, l.admin)

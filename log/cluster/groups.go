@@ -123,21 +123,7 @@ func (l *Log) ResetGroup(ctx context.Context, name string, offsets []log.GroupOf
 	err := l.again(ctx, func(ctx context.Context) error {
 		req := kmsg.NewPtrOffsetCommitRequest()
 		req.Group, req.Generation = name, -1
-		byTopic := map[string]int{}
-		for i := range offsets {
-			o := &offsets[i]
-			at, ok := byTopic[o.Topic]
-			if !ok {
-				at = len(req.Topics)
-				byTopic[o.Topic] = at
-				t := kmsg.NewOffsetCommitRequestTopic()
-				t.Topic = o.Topic
-				req.Topics = append(req.Topics, t)
-			}
-			p := kmsg.NewOffsetCommitRequestTopicPartition()
-			p.Partition, p.Offset, p.Metadata = o.Partition, int64(o.Offset), &o.Metadata
-			req.Topics[at].Partitions = append(req.Topics[at].Partitions, p)
-		}
+		req.Topics = committed(offsets)
 		resp, err := req.RequestWith(ctx, l.admin)
 		if err != nil {
 			return err
