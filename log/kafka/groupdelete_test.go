@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gretestream/grete/log/kafka"
 )
@@ -94,13 +93,7 @@ func TestDeleteGroupWithOpenTransaction(t *testing.T) {
 	createTopic(t, l, "t")
 	c := dial(t, s)
 	p := mustInit(c, "a")
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = 5, "a", "g", p.pid, p.epoch
-	req.Generation = -1
-	part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-	part.Offset = 7
-	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{part}}}
-	want(t, "commit offsets", name(ask[*kmsg.TxnOffsetCommitResponse](c, req).Topics[0].Partitions[0].ErrorCode), "")
+	want(t, "commit offsets", p.commitOffset(5, "g"), "")
 	is(t, "delete", deleteGroup(c, "g"), nil)
 	want(t, "commit", p.end(true), "")
 	if offsets, err := l.Committed(context.Background(), "g"); err != nil || len(offsets) > 0 {

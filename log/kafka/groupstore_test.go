@@ -179,13 +179,7 @@ func TestGroupBehindAnOpenTransaction(t *testing.T) {
 	add := kmsg.NewPtrAddOffsetsToTxnRequest()
 	add.Version, add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = 3, "a", p.pid, p.epoch, "g"
 	same(t, "add offsets", ask[*kmsg.AddOffsetsToTxnResponse](p.c, add).ErrorCode, nil)
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = 3, "a", p.pid, p.epoch, "other"
-	rt := kmsg.NewTxnOffsetCommitRequestTopic()
-	rt.Topic = "t"
-	rt.Partitions = append(rt.Partitions, kmsg.NewTxnOffsetCommitRequestTopicPartition())
-	req.Topics = append(req.Topics, rt)
-	same(t, "commit offsets", ask[*kmsg.TxnOffsetCommitResponse](p.c, req).Topics[0].Partitions[0].ErrorCode, nil)
+	want(t, "commit offsets", p.commitOffset(3, "other"), "")
 
 	a := newMember(t, m.s, "")
 	form(a)

@@ -58,6 +58,18 @@ func (p *producer) add(topic string, partition int32) string {
 	return name(resp.Topics[0].Partitions[0].ErrorCode)
 }
 
+// commitOffset commits offset 7 of partition 0 of topic "t" for a group. Before
+// version 5 the group has to be part of the transaction.
+func (p *producer) commitOffset(version int16, group string) string {
+	p.c.t.Helper()
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = version, p.id, p.pid, p.epoch, group
+	rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	rp.Offset = 7
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp}}}
+	return name(ask[*kmsg.TxnOffsetCommitResponse](p.c, req).Topics[0].Partitions[0].ErrorCode)
+}
+
 func (p *producer) end(commit bool) string {
 	p.c.t.Helper()
 	req := kmsg.NewPtrEndTxnRequest()
@@ -270,13 +282,7 @@ func TestTxnOffsetCommitBeginsGroup(t *testing.T) {
 	createTopic(t, l, "t")
 	c := dial(t, s)
 	p := mustInit(c, "a")
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = 5, "a", "g", p.pid, p.epoch
-	req.Generation = -1
-	part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-	part.Offset = 7
-	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{part}}}
-	want(t, "commit offsets", name(ask[*kmsg.TxnOffsetCommitResponse](c, req).Topics[0].Partitions[0].ErrorCode), "")
+	want(t, "commit offsets", p.commitOffset(5, "g"), "")
 	want(t, "commit", p.end(true), "")
 	state, _ := s.GroupWaiting("g")
 	want(t, "the coordinator's group", state, "Empty")
