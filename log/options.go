@@ -46,7 +46,8 @@ type Options struct {
 	// acknowledged can be written. Default: 4 MiB; negative: none.
 	BallastBytes int64
 
-	// MaintainEvery is how often retention, compaction and scrubbing run. Default: 30 s.
+	// MaintainEvery is how often retention, compaction and scrubbing run. Default:
+	// 15 s, as Kafka looks for what to compact.
 	// Negative: never by themselves, and the journal is not emptied in the
 	// background either, so that a test can say when (Maintain).
 	MaintainEvery time.Duration
@@ -56,7 +57,7 @@ type Options struct {
 	CompactBytes int64
 
 	// ScrubBytes of sealed segments are read again in each round of maintenance,
-	// to find damage early. Default: 64 MiB; negative: none.
+	// to find damage early. Default: 32 MiB; negative: none.
 	ScrubBytes int64
 
 	// ProducerExpiry is how long a partition remembers an idempotent producer
@@ -92,9 +93,9 @@ func (o *Options) EnsureDefaults() *Options {
 	setDefault(&o.MaxCommitBytes, 64<<20)
 	setDefault(&o.ReserveBytes, 32<<20)
 	setDefault(&o.BallastBytes, 4<<20)
-	setDefault(&o.MaintainEvery, 30*time.Second)
+	setDefault(&o.MaintainEvery, 15*time.Second)
 	setDefault(&o.CompactBytes, 256<<20)
-	setDefault(&o.ScrubBytes, 64<<20)
+	setDefault(&o.ScrubBytes, 32<<20)
 	setDefault(&o.ProducerExpiry, 24*time.Hour)
 	setDefault(&o.MaxProducers, 1<<18)
 	if o.Logger == nil {
