@@ -85,9 +85,11 @@ func (c *certificate) reload() {
 // stat looks at the files. What cannot be looked at is nil.
 func (c *certificate) stat() (files [2]os.FileInfo, err error) {
 	for i, name := range []string{c.certFile, c.keyFile} {
-		var e error
-		if files[i], e = os.Stat(name); e != nil {
-			files[i], err = nil, e
+		info, e := os.Stat(name)
+		if e == nil {
+			files[i] = info
+		} else if err == nil {
+			err = e
 		}
 	}
 	return files, err
