@@ -140,6 +140,7 @@ func (f *fields) window(s *producerState) {
 		f.bad = true
 		return
 	}
+	clear(s.last[:])
 	s.n = n
 	for i := range s.last[:n] {
 		s.last[i] = producedBatch{lastSequence: f.int32(), delta: f.int32(), lastOffset: Offset(f.int64()), maxTime: Timestamp(f.int64())}
