@@ -22,6 +22,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"github.com/gretestream/grete/log/cluster"
+
 	"github.com/gretestream/grete/log/logtest"
 )
 
@@ -69,13 +71,18 @@ func TestUsersAndACLs(t *testing.T) {
 		t.Errorf("alice without an ACL: %v", err)
 	}
 	must(t, "", "acl", "add", "--allow", "User:alice", "--operation", "write", "--topic", "prefix:ord", "--data", dir)
-	if err := produce("alice", "alice-pw"); err != nil {
-		t.Errorf("alice with an ACL: %v", err)
+	soon := func(what, user, password string) { // the server reads of a change right after it is stored
+		t.Helper()
+		deadline := time.Now().Add(30 * time.Second)
+		for err := produce(user, password); err != nil; err = produce(user, password) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
 	}
+	soon("alice with an ACL", "alice", "alice-pw")
 	must(t, "root-pw", "user", "add", "root", "--data", dir, "--password-file", "-")
-	if err := produce("root", "root-pw"); err != nil {
-		t.Errorf("super user: %v", err)
-	}
+	soon("super user", "root", "root-pw")
 	if out := must(t, "", "acl", "list", "--topic", "prefix:ord", "--output", "csv", "--data", dir); !strings.Contains(out, "topic,prefixed,ord,User:alice,*,write,allow") {
 		t.Errorf("listed:\n%s", out)
 	}
@@ -93,6 +100,64 @@ func TestUsersAndACLs(t *testing.T) {
 		if code, _, _ := grete(t, "", append(args, "--data", dir)...); code != exitFailure {
 			t.Errorf("%v: code %d", args, code)
 		}
+	}
+}
+
+// Users and ACLs of a cluster are changed through the protocol, by who may.
+func TestUsersAndACLsOfACluster(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	must(t, "root-pw\n", "user", "add", "root", "--data", dir)
+	hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--auth", "scram", "--super-user", "root")
+	r, err := readRunning(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(cluster.EnvUser, "root")
+	t.Setenv(cluster.EnvPassword, "root-pw")
+	remote := func(in string, args ...string) (code int, out, errs string) {
+		t.Helper()
+		return grete(t, in, append(args, "--log", cluster.Scheme+r.Kafka, "--data", elsewhere)...)
+	}
+	ok := func(in string, args ...string) string {
+		t.Helper()
+		code, out, errs := remote(in, args...)
+		if code != exitOK {
+			t.Fatalf("grete %v: code %d: %s", args, code, errs)
+		}
+		return out
+	}
+	ok("alice-pw\n", "user", "add", "alice")
+	ok("", "acl", "add", "--allow", "alice", "--operation", "read", "--operation", "describe", "--topic", "prefix:ord", "--group", "g")
+	for _, list := range []string{ok("", "acl", "list", "--output", "csv"), must(t, "", "acl", "list", "--output", "csv", "--data", dir)} {
+		for _, want := range []string{"topic,prefixed,ord,User:alice,*,read,allow", "group,literal,g,User:alice,*,describe,allow"} {
+			if !strings.Contains(list, want) {
+				t.Errorf("no %s in:\n%s", want, list)
+			}
+		}
+	}
+	if out := ok("", "user", "list", "--output", "csv"); !strings.Contains(out, "alice,\"SCRAM-SHA-256, SCRAM-SHA-512\"") {
+		t.Errorf("users:\n%s", out)
+	}
+	if code, _, errs := remote("", "acl", "remove", "--topic", "none"); code != exitFailure || !strings.Contains(errs, "no ACL fits") {
+		t.Errorf("code %d: %s", code, errs)
+	}
+	if _, _, errs := remote("", "acl", "remove", "--topic", "prefix:ord", "--operation", "read"); errs != "Removed: allow User:alice from * to read topic prefix:ord.\n" {
+		t.Errorf("removed: %s", errs)
+	}
+
+	// alice is somebody by now, and may not change what she may.
+	t.Setenv(cluster.EnvUser, "alice")
+	t.Setenv(cluster.EnvPassword, "alice-pw")
+	for _, args := range [][]string{{"user", "list"}, {"user", "remove", "root"}, {"acl", "list"}, {"acl", "add", "--allow", "alice", "--operation", "all", "--cluster"}, {"acl", "remove", "--deny", "alice"}} {
+		if code, _, errs := remote("", args...); code != exitFailure || !strings.Contains(strings.ToLower(errs), "authoriz") {
+			t.Errorf("alice's %v: code %d: %s", args, code, errs)
+		}
+	}
+	t.Setenv(cluster.EnvUser, "root")
+	t.Setenv(cluster.EnvPassword, "root-pw")
+	ok("", "user", "remove", "alice")
+	if code, _, _ := remote("", "user", "remove", "alice"); code != exitFailure {
+		t.Errorf("removed twice: code %d", code)
 	}
 }
 

@@ -187,7 +187,7 @@ alter something includes to describe it.`,
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		a.wantArgs(args)
 		acls := x.acls(a)
-		return a.withAccess(cmd, func(ctx context.Context, access *kafka.Access) error {
+		return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
 			if err := access.AddACLs(ctx, acls...); err != nil {
 				return err
 			}
@@ -206,9 +206,13 @@ func (a *app) aclList() *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		a.wantArgs(args)
 		filters := x.filters(a)
-		return a.withAccess(cmd, func(_ context.Context, access *kafka.Access) error {
+		return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
+			acls, err := access.ACLs(ctx)
+			if err != nil {
+				return err
+			}
 			r := &rows{columns: left("Resource", "Pattern", "Name", "Principal", "Host", "Operation", "Permission")}
-			for _, acl := range access.ACLs(kafka.AnyACL()) {
+			for _, acl := range acls {
 				for i := range filters {
 					if filters[i].Fits(acl) {
 						r.add(words(acl.Resource), words(acl.Pattern), acl.Name, acl.Principal, acl.Host, words(acl.Operation), words(acl.Permission))
@@ -237,7 +241,7 @@ func (a *app) aclRemove() *cobra.Command {
 		if len(x.allow)+len(x.deny)+len(x.principals)+len(x.operations)+len(x.hosts)+len(x.resources()) == 0 {
 			a.mistake("which: want --principal, --allow, --deny, --operation, --host, --topic, --group, --transactional-id or --cluster")
 		}
-		return a.withAccess(cmd, func(ctx context.Context, access *kafka.Access) error {
+		return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
 			removed, err := access.RemoveACLs(ctx, filters...)
 			if err != nil {
 				return err

@@ -38,24 +38,6 @@ func (a *app) group(name, short string) *cobra.Command {
 	}
 }
 
-// withAccess runs f on the users and ACLs of the data directory, whether this
-// process holds it or another one does.
-func (a *app) withAccess(cmd *cobra.Command, f func(ctx context.Context, access *kafka.Access) error) (err error) {
-	if err := a.checkUsage(); err != nil {
-		return err
-	}
-	d, err := a.openData(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer d.closing(&err)
-	access, err := kafka.OpenAccess(cmd.Context(), d.Log)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(cmd.Context(), access), access.Close())
-}
-
 func (a *app) userAdd() *cobra.Command {
 	var file string
 	c := &cobra.Command{
@@ -64,7 +46,8 @@ func (a *app) userAdd() *cobra.Command {
 shown, or is the first line of --password-file or of the standard input. Only
 what it takes to check a password is kept (SCRAM-SHA-256 and SCRAM-SHA-512).
 
-A server that runs on the directory knows the user at once.`,
+A server that runs on the directory knows the user at once. With --log it is a
+user of that cluster, which has to allow it: GRETE_KAFKA_USER says who asks.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.wantArgs(args, "NAME") {
 				if err := kafka.CheckUserName(args[0]); err != nil {
@@ -78,7 +61,7 @@ A server that runs on the directory knows the user at once.`,
 			if err != nil {
 				return err
 			}
-			return a.withAccess(cmd, func(ctx context.Context, access *kafka.Access) error {
+			return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
 				if err := access.SetUser(ctx, args[0], password); err != nil {
 					return err
 				}
@@ -142,9 +125,13 @@ func (a *app) userList() *cobra.Command {
 		Use: "list", Short: "List the users",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args)
-			return a.withAccess(cmd, func(_ context.Context, access *kafka.Access) error {
+			return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
+				users, err := access.Users(ctx)
+				if err != nil {
+					return err
+				}
 				r := &rows{columns: left("User", "Mechanisms")}
-				for _, u := range access.Users() {
+				for _, u := range users {
 					r.add(u.Name, strings.Join(slices.Sorted(maps.Keys(u.Mechanisms)), ", "))
 				}
 				return a.print(r)
@@ -158,7 +145,7 @@ func (a *app) userRemove() *cobra.Command {
 		Use: "remove NAME", Short: "Remove a user; connections of theirs end",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args, "NAME")
-			return a.withAccess(cmd, func(ctx context.Context, access *kafka.Access) error {
+			return a.withAccess(cmd, func(ctx context.Context, access accessStore) error {
 				known, err := access.RemoveUser(ctx, args[0])
 				if err != nil {
 					return err
