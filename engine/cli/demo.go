@@ -75,7 +75,11 @@ Ends with Ctrl-C, or by itself with --for.`,
 			if err := d.serve("demo", names...); err != nil {
 				return err
 			}
-			return a.demo(cmd.Context(), d, list, &f)
+			err = a.demo(cmd.Context(), d, list, &f)
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // Ctrl-C while it starts
+			}
+			return err
 		},
 	}
 	a.durationVar(c.Flags(), &f.lasts, "for", "end after this `time`; default: with Ctrl-C")

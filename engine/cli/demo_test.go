@@ -35,16 +35,19 @@ func TestDemo(t *testing.T) {
 // TestDemoEndsInOrder: Ctrl-C, at any moment, is a good end; the data stays where
 // --data says.
 func TestDemoEndsInOrder(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	ctx, cancel := context.WithCancel(t.Context())
-	timer := time.AfterFunc(700*time.Millisecond, cancel)
-	defer timer.Stop()
-	var out, errs bytes.Buffer
-	code := run(ctx, []string{"demo", "--data", dir}, streams{in: strings.NewReader(""), out: &out, err: &errs}, testJobs())
-	if code != 0 {
-		t.Fatalf("ended with %d: %s%s", code, out.String(), errs.String())
-	}
-	if code, out, errs := runCommand(t.Context(), "", "fsck", "--data", dir); code != 0 {
-		t.Errorf("fsck afterwards: %d %s%s", code, out, errs)
+	for _, after := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond} {
+		dir := filepath.Join(t.TempDir(), "data")
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(after, cancel)
+		var out, errs bytes.Buffer
+		code := run(ctx, []string{"demo", "--data", dir}, streams{in: strings.NewReader(""), out: &out, err: &errs}, testJobs())
+		timer.Stop()
+		cancel()
+		if code != 0 {
+			t.Fatalf("after %v: ended with %d: %s%s", after, code, out.String(), errs.String())
+		}
+		if code, out, errs := runCommand(t.Context(), "", "fsck", "--data", dir); code != 0 {
+			t.Errorf("after %v: fsck: %d %s%s", after, code, out, errs)
+		}
 	}
 }
