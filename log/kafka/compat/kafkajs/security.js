@@ -8,7 +8,7 @@ const { SASL_BOOTSTRAP, MTLS_BOOTSTRAP, CERTS } = process.env;
 const mechanisms = ["scram-sha-512", "scram-sha-256", "plain"];
 const names = [...mechanisms.map((m) => `SASL_SSL with ${m.toUpperCase()}`), "wrong password", "ACLs", "mTLS"];
 const file = (name) => fs.readFileSync(path.join(CERTS, name), "utf8");
-const retry = { retries: 3, initialRetryTime: 100 };
+const retry = { retries: 12, initialRetryTime: 100, maxRetryTime: 500 }; // a topic that was made just now may take a while
 const common = (broker) => ({ brokers: [broker], ssl: { ca: [file("ca.pem")] }, logLevel: logLevel.NOTHING, retry });
 const sasl = (mechanism, password = "alice-secret") => new Kafka({ ...common(SASL_BOOTSTRAP), sasl: { mechanism, username: "alice", password } });
 
@@ -29,21 +29,21 @@ async function send(kafka, topic, values) {
   }
 }
 
-// read takes n values as a member of a group.
+// read takes n different values as a member of a group: a send that was retried is there twice.
 async function read(kafka, topic, groupId, n) {
   const c = kafka.consumer({ groupId, maxWaitTimeInMs: 200, retry: { ...retry, restartOnFailure: async () => false } });
-  const got = [];
+  const got = new Set();
   try {
     await c.connect();
     await c.subscribe({ topic, fromBeginning: true });
     const crashed = new Promise((_, no) => c.on(c.events.CRASH, (e) => no(e.payload.error)));
-    const late = new Promise((_, no) => setTimeout(() => no(new Error(`${got.length} of ${n} records after 20 s`)), 20_000).unref());
-    const all = new Promise((done) => c.run({ eachMessage: async ({ message }) => void (got.push(message.value.toString()) === n && done()) }));
+    const late = new Promise((_, no) => setTimeout(() => no(new Error(`${got.size} of ${n} records after 20 s`)), 20_000).unref());
+    const all = new Promise((done) => c.run({ eachMessage: async ({ message }) => void (got.add(message.value.toString()).size === n && done()) }));
     await Promise.race([all, crashed, late]);
   } finally {
     await c.disconnect();
   }
-  return got;
+  return [...got];
 }
 
 // refused fails unless f does, with these words.
