@@ -36,7 +36,7 @@ async function read(kafka, topic, groupId, n) {
   try {
     await c.connect();
     await c.subscribe({ topic, fromBeginning: true });
-    const crashed = new Promise((_, no) => c.on(c.events.CRASH, (e) => no(e.payload.error)));
+    const crashed = new Promise((_, no) => c.on(c.events.CRASH, (e) => e.payload.restart || no(e.payload.error)));
     const late = new Promise((_, no) => setTimeout(() => no(new Error(`${got.size} of ${n} records after 20 s`)), 20_000).unref());
     const all = new Promise((done) => c.run({ eachMessage: async ({ message }) => void (got.add(message.value.toString()).size === n && done()) }));
     await Promise.race([all, crashed, late]);
