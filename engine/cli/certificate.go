@@ -23,7 +23,6 @@ type certificate struct {
 	now               func() time.Time
 
 	logger                 hclog.Logger
-	registry               metrics.Registry
 	reloads, reloadsFailed metrics.Counter
 
 	mu     sync.Mutex // guards the fields below
