@@ -96,11 +96,8 @@ func (l *Embedded) syncDirty(work []dirtyPartition) error {
 	topicsDir := false
 	for _, w := range work {
 		for _, s := range w.segments {
-			if s.file == nil {
-				continue
-			}
-			if err := s.file.SyncData(); err != nil {
-				return fmt.Errorf("sync segment %s: %w", s.logName(), err)
+			if err := s.sync(); err != nil {
+				return err
 			}
 		}
 		for _, f := range w.indexes {

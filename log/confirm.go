@@ -42,7 +42,9 @@ func (r *recovery) endJournal(i int, why error) {
 			}
 		}
 	}
-	j.last, j.torn = j.entries[i].header.sequence-1, why
+	// Their sequences count as used: else a later Open might take them up, when
+	// the partition is gone that kept them from holding.
+	j.torn = why
 	j.entries = j.entries[:i]
 }
 

@@ -180,6 +180,7 @@ type journalMark struct {
 	pos         int64
 	seq, synced uint64
 	tail        int // bytes of the block that pos lies in
+	referred    int64
 }
 
 // isFull tells whether the next entry goes to the next file: this one has so many
@@ -189,7 +190,7 @@ func (j *journal) isFull() bool { return j.file == nil || j.pos+j.referred >= j.
 // write writes the entries of a group. If it fails, none of them will ever be
 // read back, unless the error is fatal.
 func (j *journal) write(g *group) error {
-	j.before = journalMark{j.pos, j.seq, j.synced, copy(j.tail[:], j.buf)}
+	j.before = journalMark{j.pos, j.seq, j.synced, copy(j.tail[:], j.buf), j.referred}
 	if err := j.writeEntries(g); err != nil {
 		return j.takeBack(err)
 	}
@@ -200,7 +201,7 @@ func (j *journal) write(g *group) error {
 // come to life after a crash: it has been refused. Erase the head of its first
 // entry, and make later entries differ from what may still lie behind them.
 func (j *journal) takeBack(err error) error {
-	j.pos, j.seq, j.synced = j.before.pos, j.before.seq, j.before.synced
+	j.pos, j.seq, j.synced, j.referred = j.before.pos, j.before.seq, j.before.synced, j.before.referred
 	j.buf = append(j.buf[:0], j.tail[:j.before.tail]...) // less than a block, with what was acknowledged
 	j.attempt++
 	if uerr := j.erase(); uerr != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync"
-
-	"github.com/cockroachdb/pebble/vfs"
 )
 
 // Much data is written once: to its segment, while the entry in the journal only
@@ -94,7 +92,7 @@ type run struct {
 	size  int64
 	parts []*part
 	past  bool       // past the cache of the operating system
-	files []vfs.File // that hold bytes of the partition which may not be synced
+	with  []*segment // that hold bytes of the partition which may not be synced
 	names bool       // nor may the segment's directory entry
 }
 
@@ -130,6 +128,13 @@ func (l *Embedded) refer(g *group) {
 		return
 	}
 	l.applyMu.Lock()
+	if l.failure.Load() != nil {
+		// The group before this one could not be applied: its bytes are in memory,
+		// and there is no place behind them. The journal takes this one.
+		l.applyMu.Unlock()
+		g.runs = nil
+		return
+	}
 	now := g.entries[0].time
 	for _, r := range g.runs {
 		if err := r.place(l, now); err != nil {
@@ -184,8 +189,8 @@ func (r *run) toSync(l *Embedded) {
 	l.metaMu.Unlock()
 	segments := *r.p.segments.Load()
 	for i, s := range segments {
-		if (i+1 == len(segments) || segments[i+1].base > safe) && s.file != nil {
-			r.files = append(r.files, s.file)
+		if i+1 == len(segments) || segments[i+1].base > safe {
+			r.with = append(r.with, s)
 		}
 	}
 	r.names = !r.s.named
@@ -219,9 +224,9 @@ func (r *run) write() error {
 
 // sync makes a run durable, and all of the partition before it.
 func (r *run) sync(l *Embedded) error {
-	for _, f := range r.files {
-		if err := f.SyncData(); err != nil {
-			return fatalError{fmt.Errorf("sync segment %s: %w", r.s.logName(), err)}
+	for _, s := range r.with {
+		if err := s.sync(); err != nil {
+			return fatalError{err}
 		}
 	}
 	if !r.names {
@@ -285,15 +290,7 @@ func (l *Embedded) syncJournal() error {
 		l.applyMu.Lock()
 		defer l.applyMu.Unlock()
 		for p := range l.unsynced {
-			l.mu.Lock()
-			deleted := p.deleted
-			l.mu.Unlock()
-			if deleted {
-				continue
-			}
-			r := &run{p: p, s: p.last()}
-			r.toSync(l)
-			if err := r.sync(l); err != nil {
+			if err := l.syncPartition(p); err != nil {
 				return err
 			}
 		}
@@ -302,8 +299,22 @@ func (l *Embedded) syncJournal() error {
 	return l.journal.sync()
 }
 
+// syncPartition makes all of a partition durable that has been applied, unless it
+// was given up. The caller holds applyMu.
+func (l *Embedded) syncPartition(p *partition) error {
+	r := &run{p: p, s: p.last()}
+	if r.s == nil || r.s.file == nil {
+		return nil
+	}
+	r.toSync(l)
+	return r.sync(l)
+}
+
 // cut makes the file of a segment end at size again, durably.
-func (s *segment) cut(size int64) error {
+func (s *segment) cut(size int64) (err error) {
+	s.syncMu.Lock()
+	defer s.syncMu.Unlock()
+	defer func() { s.syncErr = err }()
 	if err := s.close(); err != nil {
 		return fmt.Errorf("close segment %s: %w", s.logName(), err)
 	}

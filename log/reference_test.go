@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/vfs"
 )
 
 // bigRun is batches that a group refers to, as record n.
@@ -130,5 +132,119 @@ func TestLostReference(t *testing.T) {
 	flip(t, fs, journalName(fs, "data/journal", 1), journalHeaderSize+entryHeaderSize)
 	if _, err := Open("data", testOptions(fs)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), referredSegment) {
 		t.Fatalf("got %v, want ErrCorrupt that names the segment", err)
+	}
+}
+
+// An entry that Open has cut does not come back when the partition is deleted that
+// kept it from holding.
+func TestCutReferenceStaysAway(t *testing.T) {
+	fs := newMemFS()
+	l := mustOpen(t, "data", testOptions(fs))
+	mustCreate(t, l, "small", 1)
+	mustCreate(t, l, "a", 1)
+	small := place(t, encode([]Record{{Timestamp: 1, Key: value(0)}}, 0), 0)
+	writes := []Write{{TopicPartition: TopicPartition{"small", 0}, Batches: small}, {TopicPartition: TopicPartition{"a", 0}, Batches: bigRun(0)}}
+	if _, err := l.Commit(t.Context(), &Commit{Writes: writes}); err != nil {
+		t.Fatal(err)
+	}
+	fs = copyFS(t, fs)
+	for _, name := range []string{referredSegment, strings.Replace(referredSegment, "/a-0/", "/small-0/", 1)} {
+		if err := fs.Truncate(name, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l = mustOpen(t, "data", testOptions(fs))
+	if b, err := l.Bounds(t.Context(), TopicPartition{"small", 0}); err != nil || b.End != 0 {
+		t.Fatalf("half a commit: got %v, %v", b, err)
+	}
+	if err := l.DeleteTopic(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, "data", testOptions(copyFS(t, fs)))
+	if b, err := l.Bounds(t.Context(), TopicPartition{"small", 0}); err != nil || b.End != 0 {
+		t.Fatalf("half a commit came back: got %v, %v", b, err)
+	}
+}
+
+// A group is not referred to where the one before it could not be applied: there
+// is no place behind bytes that are in memory only.
+func TestNoReferenceAfterFailure(t *testing.T) {
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	mustCreate(t, l, "a", 1)
+	p, err := l.partition(TopicPartition{"a", 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	en := &entry{parts: []part{{p: p, entryPart: entryPart{batches: bigRun(0)}, count: 1}}}
+	g := &group{entries: []*entry{en}}
+	l.fail(errors.New("disk is gone"))
+	l.refer(g)
+	if g.runs != nil || en.parts[0].ref != nil {
+		t.Error("got a reference in a log that has failed")
+	}
+	if !l.applyMu.TryLock() {
+		t.Fatal("applyMu is held")
+	}
+	l.applyMu.Unlock()
+}
+
+// flakyFile fails one sync, as the system tells of an error once.
+type flakyFile struct {
+	vfs.File
+	fail error
+}
+
+func (f *flakyFile) SyncData() (err error) {
+	err, f.fail = f.fail, nil
+	return err
+}
+
+// Who syncs a segment after a sync of it has failed hears of it too.
+func TestFailedSyncStays(t *testing.T) {
+	s := newSegment(newMemFS(), "data", 0, 0)
+	s.file = &flakyFile{fail: errors.New("bad sector")}
+	for range 2 {
+		if err := s.sync(); err == nil || !strings.Contains(err.Error(), "bad sector") {
+			t.Fatalf("got %v, want the error of the first sync", err)
+		}
+	}
+}
+
+// A segment that could not be cut is not synced, though its file is closed.
+func TestFailedCutStays(t *testing.T) {
+	s := newSegment(newMemFS(), "nowhere", 0, 0)
+	if err := s.cut(10); err == nil {
+		t.Fatal("a file that is not there was cut")
+	}
+	if err := s.sync(); err == nil {
+		t.Fatal("got no error of a segment that could not be cut")
+	}
+}
+
+// The topic that is deleted has been synced before the journal may call it so.
+func TestIntervalDeleteSyncs(t *testing.T) {
+	o := testOptions(newMemFS())
+	o.Sync = SyncPolicy{Mode: SyncInterval, Every: time.Hour}
+	l := mustOpen(t, "data", o)
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	if _, err := l.Append(t.Context(), tp, bigRun(0)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.partition(tp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.unsynced) != 1 || p.last().named {
+		t.Fatal("a run was synced although an hour is not over")
+	}
+	if err := l.DeleteTopic(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if !p.last().named {
+		t.Error("the topic was not synced before it went")
+	}
+	if err := l.syncJournal(); err != nil { // and what is closed is let be
+		t.Fatal(err)
 	}
 }

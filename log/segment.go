@@ -40,6 +40,9 @@ type segment struct {
 	direct vfs.File
 	named  bool // its directory entry is durable; if not set, it may be
 
+	syncMu  sync.Mutex // held while file is synced, or replaced by cut; guards the field below
+	syncErr error      // of the first sync that failed: a later one would lie
+
 	shareMu sync.Mutex     // guards the field below
 	shared  *sharedSegment // open for Cursors, or nil
 }
@@ -117,6 +120,21 @@ func (s *segment) writeBlocks(b []byte, skip int, pos int64, past bool) error {
 		return nil
 	}
 	return s.writeAt(b, pos)
+}
+
+// sync makes what was written durable. Checkpoints and leaders call it at once,
+// and the system tells only one of them of an error. One that is closed was
+// synced before.
+func (s *segment) sync() error {
+	s.syncMu.Lock()
+	defer s.syncMu.Unlock()
+	if s.syncErr == nil && s.file != nil {
+		s.syncErr = s.file.SyncData()
+	}
+	if s.syncErr != nil {
+		return fmt.Errorf("sync segment %s: %w", s.logName(), s.syncErr)
+	}
+	return nil
 }
 
 // close closes what is open for writing.

@@ -326,6 +326,14 @@ func (l *Embedded) dropTopic(t *topic) error {
 	l.setTopics(left)
 	l.applyMu.Lock()
 	for _, p := range t.parts {
+		if l.opts.Sync.Mode == SyncInterval {
+			// The journal will soon call synced what refers to it, and a crash may
+			// bring the topic back.
+			if err := l.syncPartition(p); err != nil {
+				l.applyMu.Unlock()
+				return err
+			}
+		}
 		p.closeFiles()
 		p.wake()
 	}

@@ -112,15 +112,13 @@ func (v *verifier) run() error {
 // every byte.
 func (v *verifier) contents(m *meta) error {
 	l := v.l
-	r := &recovery{l: l, clean: v.report.Clean, byID: map[TopicID]*topic{}, walks: map[*partition]*walked{}}
+	r := &recovery{l: l, clean: v.report.Clean, mode: m.Sync, byID: map[TopicID]*topic{}, walks: map[*partition]*walked{}}
 	var err error
 	if r.journal, err = scanJournal(l.fs, l.journalDir(), l.seed(), m.Sequence); err != nil {
 		if err := v.note(l.journalDir(), -1, err); err != nil {
 			return err
 		}
 		r.journal = nil
-	} else {
-		v.report.JournalEntries = len(r.journal.entries)
 	}
 	if err := r.load(m); err != nil {
 		if err := v.note(l.fs.PathJoin(l.dir, topicsDirName), -1, err); err != nil {
@@ -132,6 +130,7 @@ func (v *verifier) contents(m *meta) error {
 				return err
 			}
 		}
+		v.report.JournalEntries = len(r.journal.entries)
 	}
 	if err := v.measure(m); err != nil {
 		return err
