@@ -23,7 +23,7 @@ test: ## vet and run all tests
 race: ## run all tests under the race detector
 	$(GO) test -race -short -timeout 30m ./...
 
-fuzz: ## run the fuzz targets: FUZZTIME (default 60s) each for decoders of stored and foreign bytes, 10s for the rest
+fuzz: ## run the fuzz targets: FUZZTIME (default 60s) each for decoders of stored and foreign bytes, 5s for the rest
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" bash .ci/fuzz
 
 bench: build ## measure: records/s, CPU-ns and allocations per record, latency

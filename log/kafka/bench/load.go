@@ -34,8 +34,10 @@ type workload struct {
 
 var workloads = []workload{
 	{"produce 100 B, frames", 100, produceFrames},
+	{"produce 100 B, 32 producers", 100, produceMany},
 	{"produce 100 B, client", 100, produceClient},
 	{"produce 1 KiB, frames", 1024, produceFrames},
+	{"produce 1 KiB, 32 producers", 1024, produceMany},
 	{"produce 1 KiB, client", 1024, produceClient},
 	{"consume 100 B, frames", 100, consumeFrames},
 	{"consume 100 B, client", 100, consumeClient},
@@ -200,11 +202,18 @@ func (l *load) frame() (req *kmsg.ProduceRequest, records int64) {
 	return req, records
 }
 
-// produceFrames sends the same request again and again, over four connections
-// with up to five in flight each.
-func produceFrames(ctx context.Context, l *load) (int64, error) {
+// produceFrames is some producers, produceMany is many.
+func produceFrames(ctx context.Context, l *load) (int64, error) { return l.produce(ctx, fewConns) }
+func produceMany(ctx context.Context, l *load) (int64, error)   { return l.produce(ctx, 32) }
+
+// fewConns keep a server busy that does not wait for a disk.
+const fewConns = 4
+
+// produce sends the same request again and again, over some connections with up
+// to five in flight each.
+func (l *load) produce(ctx context.Context, conns int) (int64, error) {
 	req, records := l.frame()
-	return l.overConns(ctx, func(c *frameConn) (int64, error) {
+	return l.overConns(ctx, conns, func(c *frameConn) (int64, error) {
 		const inFlight = 5
 		b := c.encode(9, req)
 		var sent, answered int64
@@ -231,11 +240,11 @@ func produceFrames(ctx context.Context, l *load) (int64, error) {
 	})
 }
 
-// overConns runs f over four connections at a time and adds up.
-func (l *load) overConns(ctx context.Context, f func(c *frameConn) (int64, error)) (int64, error) {
+// overConns runs f over some connections at a time and adds up.
+func (l *load) overConns(ctx context.Context, conns int, f func(c *frameConn) (int64, error)) (int64, error) {
 	var wg sync.WaitGroup
 	var n atomic.Int64
-	errs := make([]error, 4)
+	errs := make([]error, conns)
 	for i := range errs {
 		c, err := dialFrames(ctx, l.addr, int32(i))
 		if err != nil {
@@ -269,7 +278,7 @@ func consumeFrames(ctx context.Context, l *load) (int64, error) {
 		return 0, err
 	}
 	end := filled / partitions
-	return l.overConns(ctx, func(c *frameConn) (int64, error) {
+	return l.overConns(ctx, fewConns, func(c *frameConn) (int64, error) {
 		part := kmsg.NewFetchRequestTopicPartition()
 		part.Partition, part.PartitionMaxBytes, part.CurrentLeaderEpoch = c.id, 1<<20, -1
 		t := kmsg.NewFetchRequestTopic()

@@ -89,7 +89,7 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 				if err != nil {
 					return fmt.Errorf("%s on %s: %w", w.name, s.name, err)
 				}
-				fmt.Fprintf(os.Stderr, "round %d  %-22s %-14s %s\n", round, w.name, s.name, r)
+				fmt.Fprintf(os.Stderr, "round %d  %-28s %-14s %s\n", round, w.name, s.name, r)
 				if round == 0 {
 					continue
 				}
