@@ -35,7 +35,7 @@ import (
 //	tasks                   watermark, lag and idle inputs of each task
 //	drops
 func TestStories(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		n := newNode(t)
 		s := &story{node: n, now: time.UnixMilli(0).Add(24 * time.Hour)}
 		defer s.end()
