@@ -275,6 +275,9 @@ func (p *recordPrinter) copy(ctx context.Context, r log.Reader, part int32, end 
 		if done, err := p.print(records, part, end); done || err != nil {
 			return done, err
 		}
+		if r.Position() > end {
+			return false, r.Seek(end) // what has come meanwhile is for who follows
+		}
 	}
 	return false, nil
 }
