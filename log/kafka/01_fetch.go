@@ -148,8 +148,7 @@ func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.Fetch
 		u.fetch, p.cursor = c.fetches, u.Cursor
 		return p
 	case u != nil:
-		u.Close()
-		delete(c.cursors, tp)
+		c.closeCursor(tp, u)
 	}
 	var err error
 	if byID {
@@ -167,6 +166,7 @@ func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.Fetch
 		return p
 	}
 	c.cursors[tp] = &cursorUse{p.cursor, c.fetches}
+	f.s.cursors.Add(1)
 	return p
 }
 
@@ -228,8 +228,13 @@ type cursorUse struct {
 func (c *conn) closeCursors(which func(*cursorUse) bool) {
 	for tp, u := range c.cursors {
 		if which(u) {
-			u.Close()
-			delete(c.cursors, tp)
+			c.closeCursor(tp, u)
 		}
 	}
+}
+
+func (c *conn) closeCursor(tp log.TopicPartition, u *cursorUse) {
+	u.Close()
+	delete(c.cursors, tp)
+	c.s.cursors.Add(-1)
 }

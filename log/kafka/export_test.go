@@ -42,13 +42,5 @@ func (s *Server) Parked() int { return int(s.parked.Load()) }
 // Wakes tells how often one has looked again.
 func (s *Server) Wakes() int { return int(s.wakes.Load()) }
 
-// Cursors tells how many cursors the connections have open. None may be fetching.
-func (s *Server) Cursors() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for c := range s.conns {
-		n += len(c.cursors)
-	}
-	return n
-}
+// Cursors tells how many cursors the connections have open.
+func (s *Server) Cursors() int { return int(s.cursors.Load()) }

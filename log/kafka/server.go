@@ -43,6 +43,7 @@ type Server struct {
 	stopping chan struct{} // closed when Shutdown begins: who waits answers now
 
 	parked, wakes atomic.Int64 // fetches that wait for records; how often one was woken
+	cursors       atomic.Int64 // open, of all connections
 
 	mu    sync.Mutex // guards conns, perIP and the closing of stopping
 	conns map[*conn]struct{}
