@@ -2,7 +2,9 @@ package log
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +248,17 @@ func TestIntervalDeleteSyncs(t *testing.T) {
 	}
 	if err := l.syncJournal(); err != nil { // and what is closed is let be
 		t.Fatal(err)
+	}
+}
+
+// A journal of before there were references is read; one of a later format is not.
+func TestJournalVersions(t *testing.T) {
+	for version, want := range map[byte]error{1: nil, 2: nil, 3: ErrNewerFormat} {
+		h := appendJournalHeader(nil, journalHeader{number: 1})
+		h[11] = version
+		binary.BigEndian.PutUint32(h[60:], crc32.Checksum(h[:60], castagnoli))
+		if _, err := parseJournalHeader(h); !errors.Is(err, want) {
+			t.Errorf("version %d: got %v, want %v", version, err, want)
+		}
 	}
 }
