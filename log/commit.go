@@ -377,13 +377,10 @@ func (l *Embedded) nextJournal() error {
 			return err
 		}
 	}
-	first := l.journal.file == nil
 	if err := l.journal.begin(); err != nil {
 		return err
 	}
-	if !first {
-		l.journalRolled()
-	}
+	l.journalRolled()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cockroachdb/pebble/vfs"
 )
@@ -50,6 +51,7 @@ func (r *recovery) endJournal(i int, why error) {
 
 // confirmEntry looks for what one entry refers to.
 func (r *recovery) confirmEntry(e *foundEntry) error {
+	refs := map[*walked]*reference{}
 	for _, fp := range e.parts {
 		p := r.find(fp.id, fp.partition)
 		if p == nil || fp.ref == nil || fp.end <= r.walks[p].meta.Recovery {
@@ -58,11 +60,10 @@ func (r *recovery) confirmEntry(e *foundEntry) error {
 		if err := r.walks[p].confirm(&fp); err != nil {
 			return fmt.Errorf("partition %s: offsets from %d to %d: %w", p.tp, fp.base, fp.end-1, err)
 		}
+		refs[r.walks[p]] = fp.ref
 	}
-	for _, fp := range e.parts {
-		if p := r.find(fp.id, fp.partition); p != nil && fp.ref != nil && fp.end > r.walks[p].meta.Recovery {
-			r.walks[p].ref = fp.ref
-		}
+	for w, ref := range refs {
+		w.ref = ref
 	}
 	return nil
 }
@@ -76,10 +77,11 @@ func (w *walked) confirm(fp *foundPart) error {
 		}
 		return fmt.Errorf("%w: there is nothing from offset %d on", ErrCorrupt, w.end)
 	}
-	s := w.segment(ref.segment)
-	if s == nil {
+	i := w.segment(ref.segment)
+	if i < 0 {
 		return fmt.Errorf("%w: no segment %s", ErrCorrupt, baseName(int64(ref.segment)))
 	}
+	s := w.segments[i]
 	f, err := s.fs.Open(s.logName(), vfs.SequentialReadsOption)
 	if err != nil {
 		return fmt.Errorf("open segment %s: %w", s.logName(), err)
@@ -107,14 +109,9 @@ func (w *walked) confirm(fp *foundPart) error {
 	return nil
 }
 
-// segment returns the walked segment that begins at an offset, or nil.
-func (w *walked) segment(base Offset) *segment {
-	for _, s := range w.segments {
-		if s.base == base {
-			return s
-		}
-	}
-	return nil
+// segment returns which of the walked segments begins at an offset, or -1.
+func (w *walked) segment(base Offset) int {
+	return slices.IndexFunc(w.segments, func(s *segment) bool { return s.base == base })
 }
 
 // rewriteAll writes the bytes of segments again where they lie: from a position in

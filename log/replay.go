@@ -77,7 +77,7 @@ func (r *recovery) rewind(p *partition) error {
 		pos = 0 // retention took the segment that the position was in
 	}
 	if ref := w.ref; ref != nil {
-		to := slices.IndexFunc(w.segments, func(s *segment) bool { return s.base == ref.segment }) + 1
+		to := w.segment(ref.segment) + 1
 		if err := rewriteAll(w.segments[n-1:to], pos, ref.position+ref.bytes); err != nil {
 			return err
 		}
