@@ -25,23 +25,17 @@ type accessStore interface {
 
 // withAccess runs f on the users and ACLs of the data directory, whether this
 // process holds it or another one does, or on those of --log.
-func (a *app) withAccess(cmd *cobra.Command, f func(ctx context.Context, access accessStore) error) (err error) {
-	if err := a.checkUsage(); err != nil {
-		return err
-	}
-	d, err := a.openData(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer d.closing(&err)
-	if d.elsewhere {
-		return f(cmd.Context(), clusterAccess{d.Log.(*cluster.Log)})
-	}
-	access, err := kafka.OpenAccess(cmd.Context(), d.Log)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(cmd.Context(), ownAccess{access}), access.Close())
+func (a *app) withAccess(cmd *cobra.Command, f func(ctx context.Context, access accessStore) error) error {
+	return a.withData(cmd, func(ctx context.Context, d *dataDir) error {
+		if d.elsewhere {
+			return f(ctx, clusterAccess{d.Log.(*cluster.Log)})
+		}
+		access, err := kafka.OpenAccess(ctx, d.Log)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(ctx, ownAccess{access}), access.Close())
+	})
 }
 
 // ownAccess are the users and ACLs of the data directory.

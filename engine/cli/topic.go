@@ -31,8 +31,13 @@ func (a *app) topicCommand() *cobra.Command {
 }
 
 // withTopic runs f on the data directory, for the topic named by args.
-func (a *app) withTopic(cmd *cobra.Command, args []string, f func(ctx context.Context, d *dataDir, name string) error) (err error) {
+func (a *app) withTopic(cmd *cobra.Command, args []string, f func(ctx context.Context, d *dataDir, name string) error) error {
 	a.wantArgs(args, "TOPIC")
+	return a.withData(cmd, func(ctx context.Context, d *dataDir) error { return f(ctx, d, args[0]) })
+}
+
+// withData runs f on the data directory, if nothing is wrong with the usage.
+func (a *app) withData(cmd *cobra.Command, f func(ctx context.Context, d *dataDir) error) (err error) {
 	if err := a.checkUsage(); err != nil {
 		return err
 	}
@@ -41,7 +46,7 @@ func (a *app) withTopic(cmd *cobra.Command, args []string, f func(ctx context.Co
 		return err
 	}
 	defer d.closing(&err)
-	return f(cmd.Context(), d, args[0])
+	return f(cmd.Context(), d)
 }
 
 func (a *app) topicCreate() *cobra.Command {
