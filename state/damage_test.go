@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble"
 	"go.uber.org/goleak"
 
 	"github.com/gretestream/grete/log"
@@ -149,22 +152,72 @@ func TestDamagedManifestIsRestored(t *testing.T) {
 // next Open has everything. Failing syncs of the manifest are those on which
 // Pebble itself would end the process.
 func TestFailingSync(t *testing.T) {
-	for _, match := range []string{"MANIFEST", ".sst", "marker", ""} {
+	for _, match := range []string{"MANIFEST-*", "*.sst", "state", "apply.table", "*"} {
 		for nth := 1; nth <= 6; nth++ {
 			t.Run(fmt.Sprintf("%s/%d", match, nth), func(t *testing.T) {
 				l, disk := newFakeLog("a.changelog"), logtest.NewDisk(1)
-				disk.FailSync(match, nth)
+				fault := disk.FailSync(match, nth)
 				err := fillUntilError(l, disk)
-				disk.FailSync(match, 1<<30)
+				if fault.Fired() == 0 && nth == 1 {
+					t.Fatal("no sync failed")
+				}
 				if err != nil && !strings.Contains(err.Error(), "state") {
 					t.Errorf("error does not name the database: %v", err)
 				}
+				fault.Clear()
 				d := open(t, l, testSpec("a"), Options{FS: disk})
 				defer mustClose(t, d)
 				checkAgainstLog(t, l, d)
 			})
 		}
 	}
+}
+
+// Pebble gives up on its manifest while Close waits for the flush that writes
+// it: Close returns, and the next Open has everything.
+func TestFailingSyncDuringClose(t *testing.T) {
+	l, disk := newFakeLog("a.changelog"), logtest.NewDisk(1)
+	d := open(t, l, testSpec("a"), Options{FS: disk})
+	fillStore(t, l, d, 100)
+	disk.FailSync("MANIFEST-*", 1)
+	writing, closing := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	disk.OnSync(func(p logtest.SyncPoint) {
+		if strings.Contains(p.Name, "MANIFEST") {
+			once.Do(func() {
+				close(writing)
+				<-closing
+			})
+		}
+	})
+	if _, err := d.pebble.AsyncFlush(); err != nil {
+		t.Fatal(err)
+	}
+	<-writing
+	closed := make(chan error)
+	go func() { closed <- d.closePebble() }()
+	for !isClosed(d.pebble) {
+		runtime.Gosched()
+	}
+	close(closing)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	d.releaseCache()
+
+	d = open(t, l, testSpec("a"), Options{FS: disk})
+	defer mustClose(t, d)
+	checkAgainstLog(t, l, d)
+}
+
+// isClosed tells whether Close has begun: from then on Pebble panics.
+func isClosed(p *pebble.DB) (closed bool) {
+	defer func() { closed = recover() != nil }()
+	_, c, err := p.Get([]byte("key"))
+	if err == nil {
+		c.Close()
+	}
+	return false
 }
 
 // A full disk fails the DB once Pebble has tried for a while; given space, the

@@ -120,12 +120,16 @@ func openOrPanic(dir string, o *pebble.Options) (p *pebble.DB, err error) {
 	return pebble.Open(dir, o)
 }
 
-// closePebble closes Pebble. An instance that gave up in the middle of its work
-// would wait for that in Close: it is left behind, unable to touch the disk, and
-// its files, which cannot be trusted, are removed.
+// closePebble closes Pebble. An instance that gave up in the middle of its work,
+// before Close or while Close waits for that work, would keep Close waiting: it
+// is left behind, unable to touch the disk, and its files, which cannot be
+// trusted, are removed.
 func (d *DB) closePebble() error {
 	if !d.failure.isDamaged() {
-		return d.pebble.Close()
+		err := d.guard(d.pebble.Close)
+		if !d.failure.isDamaged() {
+			return err
+		}
 	}
 	return errors.Join(d.gate.close(), d.opts.FS.RemoveAll(d.spec.Dir))
 }
