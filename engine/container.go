@@ -447,7 +447,7 @@ func (c *Container) running() bool {
 }
 
 // Changed returns a channel that is closed at the next applied commit, and when
-// the container has come to run or a task has left it.
+// the container or a task has come to run or a task has left it.
 func (c *Container) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,7 +24,7 @@ type Source interface {
 	// one of the tasks is still restoring, and ErrElsewhere if none is here.
 	Views(store string) ([]TaskView, error)
 	// Changed returns a channel that is closed at the next applied commit of any
-	// task, for watching.
+	// task, and when one has come to run, for watching.
 	Changed() <-chan struct{}
 	// Status tells how the job is doing now.
 	Status() Status

@@ -243,8 +243,9 @@ func (t *task) close() error {
 	return nil
 }
 
-// show makes the state of a life visible to queries.
+// show makes the state of a life visible to queries, and tells those that wait.
 func (t *task) show(l *life) {
+	defer t.c.notify()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.db = l.db

@@ -386,10 +386,11 @@ func waitForViews(ctx context.Context, src engine.Source, l log.Log, q *Query) (
 	for {
 		changed := src.Changed()
 		views, err := src.Views(q.Store)
-		if err != nil {
+		switch {
+		case errors.Is(err, engine.ErrNotReady): // a task that starts has not come there either
+		case err != nil:
 			return nil, err
-		}
-		if passed(views, want) {
+		case passed(views, want):
 			return views, nil
 		}
 		for i := range views {

@@ -140,6 +140,15 @@ func (s *fakeSource) move(to log.Offset, rows ...op.Row) {
 	s.changed = make(chan struct{})
 }
 
+// setState gives the first task a state.
+func (s *fakeSource) setState(state engine.TaskState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Tasks[0].State = state
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
 func row(window int64, key string, count int64) op.Row {
 	return op.Row{Start: window * minute, End: (window + 1) * minute, RawKey: []byte(key), Key: key, Value: count}
 }
@@ -349,7 +358,21 @@ func TestAtLeast(t *testing.T) {
 	if err != nil || !strings.Contains(got, "/new,1\n") {
 		t.Errorf("got %v and %s", err, got)
 	}
-	s.fresh, q.Wait = true, 10*time.Millisecond
+	// A task that still restores when the question comes.
+	s = three()
+	s.offset = 9
+	s.setState(engine.TaskRestoring)
+	go s.setState(engine.TaskRunning)
+	if _, err := answer(t, s, q, CSV); err != nil {
+		t.Errorf("restoring: got %v", err)
+	}
+	s.setState(engine.TaskRestoring)
+	q.Wait = 10 * time.Millisecond
+	if _, err := answer(t, s, q, CSV); !errors.Is(err, ErrBehind) {
+		t.Errorf("restoring for long: got %v, want ErrBehind", err)
+	}
+	s.setState(engine.TaskRunning)
+	s.fresh = true
 	if _, err := answer(t, s, q, CSV); !errors.Is(err, ErrBehind) {
 		t.Errorf("nothing committed: got %v, want ErrBehind", err)
 	}
