@@ -9,6 +9,9 @@ import (
 type ProduceOptions struct {
 	// Internal allows writes to the log's own topics.
 	Internal bool
+	// TopicID, if set, is the topic that is meant: one that was made again under
+	// the name is ErrUnknownTopic.
+	TopicID TopicID
 }
 
 // ProduceResult is what became of a Produce.
@@ -63,6 +66,11 @@ func (l *Embedded) produce(tp TopicPartition, batches []byte, opts ProduceOption
 	p, err := l.partition(tp)
 	if err != nil {
 		return nil, err
+	}
+	// Looked at once: a partition stays with its topic, and admission refuses it
+	// when that was deleted.
+	if !p.topic.is(opts.TopicID) {
+		return nil, fmt.Errorf("%w %q: it was deleted and made again", ErrUnknownTopic, tp.Topic)
 	}
 	if p.topic.internal && !opts.Internal {
 		return nil, fmt.Errorf("%w: the log keeps its own state in it", ErrInvalidTopic)

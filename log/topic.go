@@ -27,6 +27,9 @@ type topicSettings struct {
 	config  topicConfig
 }
 
+// is tells whether a topic is the one with an id; with a zero id, any is.
+func (t *topic) is(id TopicID) bool { return id == TopicID{} || id == t.id }
+
 func (t *topic) config() *topicConfig { return &t.settings.Load().config }
 
 func (t *topic) describe() Topic {
@@ -278,20 +281,35 @@ func (l *Embedded) DeleteTopic(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := l.deleteTopic(name); err != nil {
+	if err := l.deleteTopic(name, TopicID{}); err != nil {
 		return fmt.Errorf("delete topic %q: %w", name, err)
 	}
 	return nil
 }
 
-func (l *Embedded) deleteTopic(name string) error {
+// DeleteTopicByID is DeleteTopic of the topic with an id: never of one that was
+// made since under the name that the id had.
+func (l *Embedded) DeleteTopicByID(ctx context.Context, id TopicID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	name, _ := l.TopicName(id)
+	if err := l.deleteTopic(name, id); err != nil {
+		return fmt.Errorf("delete topic with id %v: %w", id, err)
+	}
+	return nil
+}
+
+// deleteTopic deletes the topic with a name if it has that id, or any if that is
+// zero.
+func (l *Embedded) deleteTopic(name string, id TopicID) error {
 	l.topicMu.Lock()
 	defer l.topicMu.Unlock()
 	if err := l.usable(); err != nil {
 		return err
 	}
 	t, ok := (*l.topics.Load())[name]
-	if !ok {
+	if !ok || !t.is(id) {
 		return ErrUnknownTopic
 	}
 	if t.internal {

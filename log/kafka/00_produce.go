@@ -35,7 +35,11 @@ func (s *Server) beginProduce(r *request) func(context.Context) (kmsg.Response, 
 	req := r.body.(*kmsg.ProduceRequest)
 	n := 0
 	for i := range req.Topics {
-		n += len(req.Topics[i].Partitions)
+		t := &req.Topics[i]
+		n += len(t.Partitions)
+		if req.Version >= 13 {
+			t.Topic, _ = s.opts.Log.TopicName(t.TopicID) // for who asks by name; the log is told the id
+		}
 	}
 	if req.TransactionID != nil && req.Version >= 12 {
 		s.addProduced(r)
@@ -57,43 +61,49 @@ func (s *Server) producePart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.Pr
 	if req.Acks < -1 || req.Acks > 1 {
 		return nil, kerr.InvalidRequiredAcks
 	}
-	name := t.Topic
-	if req.Version >= 13 {
-		var ok bool
-		if name, ok = s.opts.Log.TopicName(t.TopicID); !ok {
-			return nil, kerr.UnknownTopicID
-		}
+	if req.Version >= 13 && t.Topic == "" {
+		return nil, kerr.UnknownTopicID
 	}
 	if req.TransactionID != nil {
 		if err := r.transactionalID(toWrite, *req.TransactionID); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.topic(toWrite, name); err != nil {
+	if err := r.topic(toWrite, t.Topic); err != nil {
 		return nil, err
 	}
 	if err := checkRecordSet(p.Records, req.Version); err != nil {
 		return nil, err
 	}
-	if isReserved(name) {
-		return nil, fmt.Errorf("%w: %q is the log's own", log.ErrInvalidTopic, name)
+	if isReserved(t.Topic) {
+		return nil, fmt.Errorf("%w: %q is the log's own", log.ErrInvalidTopic, t.Topic)
 	}
-	tp := log.TopicPartition{Topic: name, Partition: p.Partition}
+	pd, err := s.admitPart(r, t, p)
+	if req.Version >= 13 {
+		err = unknownID(err)
+	}
+	return pd, err
+}
+
+// admitPart hands a batch that is fit for the log to it. Before version 13 the
+// topic has no id.
+func (s *Server) admitPart(r *request, t *kmsg.ProduceRequestTopic, p *kmsg.ProduceRequestTopicPartition) (*log.Produced, error) {
+	tp, opts := log.TopicPartition{Topic: t.Topic, Partition: p.Partition}, log.ProduceOptions{TopicID: t.TopicID}
 	if info, _ := log.ParseBatch(p.Records); info.IsTransactional() {
-		return s.produceTxn(r, tp, p.Records, &info)
+		return s.produceTxn(r, tp, p.Records, &info, opts)
 	}
-	return s.opts.Log.Produce(tp, p.Records, log.ProduceOptions{})
+	return s.opts.Log.Produce(tp, p.Records, opts)
 }
 
 // produceTxn admits a batch of a transaction that is open and has its partition.
-func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, info *log.BatchInfo) (pd *log.Produced, err error) {
+func (s *Server) produceTxn(r *request, tp log.TopicPartition, batch []byte, info *log.BatchInfo, opts log.ProduceOptions) (pd *log.Produced, err error) {
 	id := r.body.(*kmsg.ProduceRequest).TransactionID
 	if id == nil {
 		return nil, kerr.TransactionalIDAuthorizationFailed
 	}
 	p := producerEpoch{info.ProducerID, info.ProducerEpoch}
 	errTxn := s.txns.write(r.conn.ctx, *id, p, false, []log.TopicPartition{tp}, func() {
-		pd, err = s.opts.Log.Produce(tp, batch, log.ProduceOptions{})
+		pd, err = s.opts.Log.Produce(tp, batch, opts)
 	})
 	if errTxn != nil {
 		return nil, oldFence(errTxn) // in all versions
@@ -113,15 +123,11 @@ func (s *Server) addProduced(r *request) {
 	p := noProducer
 	for i := range req.Topics {
 		t := &req.Topics[i]
-		name := t.Topic
-		if req.Version >= 13 {
-			name, _ = s.opts.Log.TopicName(t.TopicID)
-		}
-		if r.topic(toWrite, name) != nil || isReserved(name) {
+		if r.topic(toWrite, t.Topic) != nil || isReserved(t.Topic) {
 			continue
 		}
 		for j := range t.Partitions {
-			tp := log.TopicPartition{Topic: name, Partition: t.Partitions[j].Partition}
+			tp := log.TopicPartition{Topic: t.Topic, Partition: t.Partitions[j].Partition}
 			info, err := log.ParseBatch(t.Partitions[j].Records)
 			if err != nil || !info.IsTransactional() {
 				continue

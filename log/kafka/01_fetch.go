@@ -154,14 +154,11 @@ func (f *fetching) part(r *request, t *kmsg.FetchRequestTopic, asked *kmsg.Fetch
 	if byID {
 		// Not by the name: the topic may have been made again under it.
 		p.cursor, err = l.OpenCursorByID(id, tp.Partition)
+		err = unknownID(err)
 	} else {
 		p.cursor, err = l.OpenCursor(tp)
 	}
-	switch {
-	case byID && errors.Is(err, log.ErrUnknownTopic):
-		p.code = kerr.UnknownTopicID.Code
-		return p
-	case err != nil:
+	if err != nil {
 		p.code = code(err)
 		return p
 	}

@@ -34,33 +34,23 @@ func (s *Server) deleteTopic(ctx context.Context, r *request, t *kmsg.DeleteTopi
 		return problemf(kerr.InvalidRequest, "topic %q has an id as well, want the one or the other", *t.Topic)
 	}
 	if t.Topic == nil {
-		known, err := s.topicByID(ctx, t.TopicID)
-		if err != nil {
-			return err
+		name, ok := s.opts.Log.TopicName(t.TopicID)
+		if !ok {
+			return problemf(kerr.UnknownTopicID, "topic id %v is not known", log.TopicID(t.TopicID))
 		}
-		if err := r.topic(toDelete, known.Name); err != nil {
+		if err := r.topic(toDelete, name); err != nil {
 			return err // and no name: it is not the client's to know
 		}
-		t.Topic = &known.Name
-	} else {
-		if err := r.topic(toDelete, *t.Topic); err != nil {
-			return err
-		}
-		known, err := s.opts.Log.Topic(ctx, *t.Topic)
-		if err != nil {
-			return err
-		}
-		t.TopicID = known.ID
+		t.Topic = &name
+		return unknownID(s.opts.Log.DeleteTopicByID(ctx, t.TopicID))
 	}
-	return s.opts.Log.DeleteTopic(ctx, *t.Topic)
-}
-
-// topicByID finds a topic.
-func (s *Server) topicByID(ctx context.Context, id log.TopicID) (log.Topic, error) {
-	if name, ok := s.opts.Log.TopicName(id); ok {
-		if t, err := s.opts.Log.Topic(ctx, name); err == nil && t.ID == id {
-			return t, nil
-		}
+	if err := r.topic(toDelete, *t.Topic); err != nil {
+		return err
 	}
-	return log.Topic{}, problemf(kerr.UnknownTopicID, "topic id %v is not known", id)
+	known, err := s.opts.Log.Topic(ctx, *t.Topic)
+	if err != nil {
+		return err
+	}
+	t.TopicID = known.ID // the answer tells which one it was
+	return s.opts.Log.DeleteTopicByID(ctx, known.ID)
 }

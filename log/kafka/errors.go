@@ -54,6 +54,15 @@ func code(err error) int16 {
 	return kerr.UnknownServerError.Code
 }
 
+// unknownID is the error of who named a topic by its id: that is not known, where
+// the topic is not.
+func unknownID(err error) error {
+	if errors.Is(err, log.ErrUnknownTopic) {
+		return problemf(kerr.UnknownTopicID, "%v", err)
+	}
+	return err
+}
+
 // problem is what is wrong with a request: Kafka's code for it, and words.
 type problem struct {
 	code *kerr.Error

@@ -4,6 +4,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,5 +263,41 @@ func TestProduceLogAppendTime(t *testing.T) {
 	recs, err := log.DecodeRecords(nil, c.fetch(0, nil).RecordBatches)
 	if err != nil || len(recs) != 1 || recs[0].Timestamp != 5_000_000 {
 		t.Errorf("%+v, %v", recs, err)
+	}
+}
+
+// From version 13 on Produce goes by topic ids: what was meant for a topic that is
+// deleted and made again while the request is looked at, here between its two
+// partitions, is not for the new one.
+func TestProduceTopicMadeAgain(t *testing.T) {
+	var between atomic.Pointer[func()] // runs when the log asks for the time
+	s, l := serve(t, nil, func(o *log.Options) {
+		o.Now = func() time.Time {
+			if fn := between.Swap(nil); fn != nil {
+				(*fn)()
+			}
+			return time.UnixMilli(1000)
+		}
+	})
+	old := create(t, l, "t", 2, nil).ID
+	again := func() {
+		if err := l.DeleteTopic(t.Context(), "t"); err != nil {
+			t.Error(err)
+		}
+		create(t, l, "t", 2, nil)
+	}
+	c := dial(t, s)
+	req := produceRequest(13, -1, old, encodeBatch(values("a"), nil))
+	two := req.Topics[0].Partitions[0]
+	two.Partition = 1
+	req.Topics[0].Partitions = append(req.Topics[0].Partitions, two)
+	between.Store(&again)
+	for _, p := range ask[*kmsg.ProduceResponse](c, req).Topics[0].Partitions {
+		if got := name(p.ErrorCode); got != "UNKNOWN_TOPIC_ID" {
+			t.Errorf("partition %d: %q, want UNKNOWN_TOPIC_ID", p.Partition, got)
+		}
+		if b, err := l.Bounds(t.Context(), log.TopicPartition{Topic: "t", Partition: p.Partition}); err != nil || b.End != 0 {
+			t.Errorf("partition %d: %+v, %v, want it empty", p.Partition, b, err)
+		}
 	}
 }
