@@ -2,7 +2,6 @@ package operators
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -82,6 +81,8 @@ const (
 	processEventTimers
 	processWallTimers
 )
+
+const timerHeader = 1 + 8 // bytes before the key
 
 // timersPerCommit bounds how many timers one commit fires.
 const timersPerCommit = 10_000
@@ -188,24 +189,46 @@ func (p *processorState[S]) set(kind byte, at int64, next *int64) {
 	*next = min(*next, at)
 }
 
-// due returns up to max timers that are set for w or before, with the time of
-// the first that is left (maxTime: none).
-func (p *processorState[S]) due(kind byte, w int64, max int) (timers [][]byte, next int64, err error) {
+// timerEntry is a timer that is set.
+type timerEntry struct {
+	at  int64
+	key []byte // in the store
+}
+
+// scan calls fn for the timers of a kind, the earliest first, until it returns
+// false. The key is valid during the call. A key that no timer has, such as
+// another writer's record in the changelog brings, is an error.
+func (p *processorState[S]) scan(kind byte, fn func(t timerEntry) bool) error {
 	lo, hi := prefixRange([]byte{kind})
-	next = maxTime
-	err = p.store.Scan(lo, hi, func(key, _ []byte) bool {
-		at := timerTime(key)
-		if at > w || len(timers) == max {
-			next = at
+	var bad error
+	err := p.store.Scan(lo, hi, func(key, _ []byte) bool {
+		at, _, err := codec.OrderedInt64(key[1:])
+		if err != nil {
+			bad = fmt.Errorf("store %q: key %x is that of no timer: %w", p.store.Name(), key, err)
 			return false
 		}
-		timers = append(timers, bytes.Clone(key))
+		return fn(timerEntry{at, key})
+	})
+	if err != nil {
+		return err
+	}
+	return bad
+}
+
+// due returns up to max timers that are set for w or before, with the time of
+// the first that is left (maxTime: none).
+func (p *processorState[S]) due(kind byte, w int64, max int) (timers []timerEntry, next int64, err error) {
+	next = maxTime
+	err = p.scan(kind, func(t timerEntry) bool {
+		if t.at > w || len(timers) == max {
+			next = t.at
+			return false
+		}
+		timers = append(timers, timerEntry{t.at, bytes.Clone(t.key)})
 		return true
 	})
 	return timers, next, err
 }
-
-func timerTime(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[1:]) ^ 1<<63) }
 
 // processorStep runs a Processor in a task.
 type processorStep[K, V, S, L, W any] struct {
@@ -325,29 +348,28 @@ func (s *processorStep[K, V, S, L, W]) fire(kind byte, w int64, next *int64) err
 
 // runTimers calls OnTimer for each timer, and removes it. It stops where
 // OnTimer has set an earlier one than the next, so that they fire in order.
-func (s *processorStep[K, V, S, L, W]) runTimers(timers [][]byte, next *int64) error {
+func (s *processorStep[K, V, S, L, W]) runTimers(timers []timerEntry, next *int64) error {
 	s.result.clear(nil)
-	for _, timer := range timers {
-		at := timerTime(timer)
-		if *next < at {
+	for _, t := range timers {
+		if *next < t.at {
 			break
 		}
 		s.fired++
-		s.c.p.store.Delete(timer)
+		s.c.p.store.Delete(t.key)
 		if s.onTimer == nil {
 			continue
 		}
-		s.c.p.key = append(s.c.p.key[:0], timer[9:]...)
-		s.c.NullValue, s.c.time, s.c.row, s.c.state = false, at, -1, nil
+		s.c.p.key = append(s.c.p.key[:0], t.key[timerHeader:]...)
+		s.c.NullValue, s.c.time, s.c.row, s.c.state = false, t.at, -1, nil
 		if err := s.keyOf.Decode(&s.c.Key, s.c.p.key, nil); err != nil {
 			return fmt.Errorf("%s: decode the key of a timer: %w", s.step, err)
 		}
-		if err := s.call(at); err != nil {
+		if err := s.call(t.at); err != nil {
 			if s.c.fail != nil {
 				return s.c.fail
 			}
 			*s.flow.counter(s.step, reasonOf(err))++
-			s.flow.dead = append(s.flow.dead, s.deadTimer(at, err))
+			s.flow.dead = append(s.flow.dead, s.deadTimer(t.at, err))
 		}
 	}
 	return s.flush()
@@ -388,9 +410,8 @@ func (s *processorStep[K, V, S, L, W]) earliest() int64 {
 // a timer that sets itself again ends there.
 func (s *processorStep[K, V, S, L, W]) finish() error {
 	s.end = noTime
-	lo, hi := prefixRange([]byte{processEventTimers})
-	err := s.c.p.store.Scan(lo, hi, func(key, _ []byte) bool {
-		s.end = timerTime(key)
+	err := s.c.p.scan(processEventTimers, func(t timerEntry) bool {
+		s.end = t.at
 		return true
 	})
 	if err != nil || s.end == noTime {

@@ -2,9 +2,13 @@ package operators_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 	op "github.com/gretestream/grete/operators"
 )
 
@@ -79,4 +83,29 @@ func TestProcessFinishEnds(t *testing.T) {
 	r.wrote("visits", "1000 a tick", "2000 a tick")
 	r.finish()
 	r.wrote("visits", "1000 a tick", "2000 a tick", "3000 a tick", "3500 b tick")
+}
+
+// A record of another writer in the changelog that looks like a timer, but has no
+// time, is an error that names it, and no panic.
+func TestProcessForeignTimer(t *testing.T) {
+	for _, key := range []string{"\x01", "\x01\x80\x00\x00\x00\x00\x00\x00"} {
+		r := start(t, silent)
+		r.send("clicks", rec(0, "a", "x"))
+		tp := log.TopicPartition{Topic: r.stages[0].Name + ".last-seen"}
+		logtest.Append(t, r.l, tp, log.Record{Key: []byte(key), Value: []byte{}})
+		want := fmt.Sprintf(`store "last-seen": key %x is that of no timer`, key)
+		f := func(what string, err error) {
+			t.Helper()
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("key %x: %s: %v, want %q", key, what, err, want)
+			}
+		}
+		r.must(r.dbs[0].Close())
+		_, err := r.wireStage(0)
+		f("go on from the checkpoint", err)
+		r.saved[0] = nil
+		r.restart()
+		f("process", r.flows[0].Process(0, []log.Record{rec(5000, "b", "x")}))
+		f("finish", r.flows[0].Finish())
+	}
 }

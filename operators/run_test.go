@@ -47,14 +47,19 @@ func start(t testing.TB, build func(*op.Graph)) *runner {
 // wire makes the tasks, from what was saved if there is something.
 func (r *runner) wire() {
 	r.t.Helper()
-	for i, s := range r.stages {
-		env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return r.partitions }, Memory: 64 << 20}
-		r.openDB(i)
-		env.DB = r.dbs[i]
-		f, err := s.Wire(env, r.saved[i])
+	for i := range r.stages {
+		f, err := r.wireStage(i)
 		r.must(err)
 		r.flows[i] = f
 	}
+}
+
+func (r *runner) wireStage(i int) (*op.Flow, error) {
+	r.t.Helper()
+	env := op.Env{Job: "test", Generation: 1, Now: func() time.Time { return r.now }, Partitions: func(int) int { return r.partitions }, Memory: 64 << 20}
+	r.openDB(i)
+	env.DB = r.dbs[i]
+	return r.stages[i].Wire(env, r.saved[i])
 }
 
 // restart throws the tasks away and makes them anew from the last commit.
