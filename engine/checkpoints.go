@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
@@ -21,45 +22,32 @@ const readTries = 10
 
 // readCheckpoints reads the checkpoint topic of a generation: the newest record
 // of each task. The highest epoch wins, and among records of one epoch the last.
-func readCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]savedPoint, error) {
+//
+// The tasks share the topic, so a transaction of one that is open, because its
+// container was killed, hides what others have committed behind it. Of the tasks
+// that are fenced nothing is hidden: where one has a record there, the transaction
+// is waited for, until somebody fences its task or the cluster gives it up.
+func readCheckpoints(ctx context.Context, l log.Log, topic string, fenced ...string) (map[string]savedPoint, error) {
 	for try := 1; ; try++ {
-		points, err := tryCheckpoints(ctx, l, topic)
+		points, err := tryCheckpoints(ctx, l, topic, fenced)
 		if !errors.Is(err, log.ErrOffsetOutOfRange) || try == readTries {
 			return points, err
 		}
 	}
 }
 
-func tryCheckpoints(ctx context.Context, l log.Log, topic string) (map[string]savedPoint, error) {
+func tryCheckpoints(ctx context.Context, l log.Log, topic string, fenced []string) (map[string]savedPoint, error) {
 	points := map[string]savedPoint{}
-	tp := log.TopicPartition{Topic: topic}
-	bounds, err := l.Bounds(ctx, tp)
-	if err != nil {
-		return nil, fmt.Errorf("bounds of %s: %w", tp, err)
-	}
-	if bounds.Start == bounds.Stable {
-		return points, nil
-	}
-	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", tp, err)
-	}
-	defer r.Close()
-	for r.Position() < bounds.Stable {
-		recs, err := r.Next(ctx)
+	own := func(r *log.Record) bool { return slices.Contains(fenced, string(r.Key)) }
+	err := log.Scan(ctx, l, log.TopicPartition{Topic: topic}, own, func(r *log.Record) error {
+		c, err := jobs.DecodeCheckpoint(r.Value)
 		if err != nil {
-			return nil, fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)
+			return fmt.Errorf("record %s of %s: %w", r.Offset, topic, err)
 		}
-		for i := range recs {
-			rec := &recs[i]
-			c, err := jobs.DecodeCheckpoint(rec.Value)
-			if err != nil {
-				return nil, fmt.Errorf("record %s of %s: %w", rec.Offset, tp, err)
-			}
-			if old, ok := points[string(rec.Key)]; !ok || c.Epoch >= old.checkpoint.Epoch {
-				points[string(rec.Key)] = savedPoint{c, rec.Offset}
-			}
+		if old, ok := points[string(r.Key)]; !ok || c.Epoch >= old.checkpoint.Epoch {
+			points[string(r.Key)] = savedPoint{c, r.Offset}
 		}
-	}
-	return points, nil
+		return nil
+	})
+	return points, err
 }

@@ -190,14 +190,16 @@ func (c *Container) runTasks(ctx, work context.Context, giveUp context.CancelCau
 // prepare fences earlier lives of tasks, and then finds their checkpoints and
 // the ends of their inputs: one pass for all of them instead of one each.
 func (c *Container) prepare(ctx context.Context, tasks []*task) error {
-	for _, t := range tasks {
+	fenced := make([]string, len(tasks))
+	for i, t := range tasks {
 		epoch, err := c.opts.Log.Fence(ctx, t.producer)
 		if err != nil {
 			return fmt.Errorf("fence task %s: %w", t.name, err)
 		}
 		t.epoch, t.taken = epoch, epoch
+		fenced[i] = t.name
 	}
-	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic)
+	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic, fenced...)
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func (t *task) begin(h *hold) (log.Epoch, *jobs.Checkpoint, error) {
 	if t.taken == 0 {
 		t.taken = epoch
 	}
-	points, err := readCheckpoints(h.work, t.c.opts.Log, t.c.checkpointTopic)
+	points, err := readCheckpoints(h.work, t.c.opts.Log, t.c.checkpointTopic, t.name)
 	if err != nil {
 		return 0, nil, mayPass(err)
 	}

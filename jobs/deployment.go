@@ -64,8 +64,12 @@ func DecodeDeployment(b []byte) (*Deployment, error) {
 
 // Deployments reads all of a log's, by job.
 func Deployments(ctx context.Context, l log.Log) (map[string]*Deployment, error) {
+	return deployments(ctx, l, nil)
+}
+
+func deployments(ctx context.Context, l log.Log, own func(*log.Record) bool) (map[string]*Deployment, error) {
 	all := map[string]*Deployment{}
-	err := scan(ctx, l, log.TopicPartition{Topic: PlansTopic}, func(r *log.Record) error {
+	err := log.Scan(ctx, l, log.TopicPartition{Topic: PlansTopic}, own, func(r *log.Record) error {
 		if r.IsTombstone() {
 			delete(all, string(r.Key))
 			return nil
@@ -116,10 +120,12 @@ func (d *Deployment) Save(ctx context.Context, l log.Log, stored *Deployment) er
 	if err != nil {
 		return fmt.Errorf("fence other deploys of job %q: %w", d.Plan.Job, err)
 	}
-	now, err := LoadDeployment(ctx, l, d.Plan.Job)
+	// The deploy of another job, if it was killed, must not hide what is stored.
+	all, err := deployments(ctx, l, func(r *log.Record) bool { return string(r.Key) == d.Plan.Job })
 	if err != nil {
 		return err
 	}
+	now := all[d.Plan.Job]
 	if now != nil || stored != nil {
 		if b, err := now.encode(); err != nil || !stored.encodesTo(b) {
 			return errors.Join(ErrOvertaken, err)
@@ -182,33 +188,4 @@ func AwaitGeneration(ctx context.Context, l log.Log, job string, above int64) (i
 			}
 		}
 	}
-}
-
-// scan calls f for every record that a partition holds now. The record is valid
-// during the call.
-func scan(ctx context.Context, l log.Log, tp log.TopicPartition, f func(*log.Record) error) error {
-	bounds, err := l.Bounds(ctx, tp)
-	if err != nil {
-		return fmt.Errorf("bounds of %s: %w", tp, err)
-	}
-	if bounds.Start == bounds.Stable {
-		return nil
-	}
-	r, err := l.OpenReader(tp, bounds.Start, log.ReaderOptions{})
-	if err != nil {
-		return fmt.Errorf("open %s: %w", tp, err)
-	}
-	defer r.Close()
-	for r.Position() < bounds.Stable {
-		recs, err := r.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)
-		}
-		for i := range recs {
-			if err := f(&recs[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -461,7 +461,8 @@ func waitForTasks(ctx context.Context, src engine.Source, want []log.GroupOffset
 	}
 }
 
-// repartitionEnds are the ends of all repartition partitions of the job.
+// repartitionEnds are the ends of all repartition partitions of the job: what lies
+// behind an open transaction counts too.
 func repartitionEnds(ctx context.Context, src engine.Source, l log.Log) ([]log.GroupOffset, error) {
 	var ends []log.GroupOffset
 	status := src.Status()
@@ -475,7 +476,7 @@ func repartitionEnds(ctx context.Context, src engine.Source, l log.Log) ([]log.G
 			if err != nil {
 				return nil, fmt.Errorf("end of %v: %w", in.TopicPartition, err)
 			}
-			ends = append(ends, log.GroupOffset{TopicPartition: in.TopicPartition, Offset: b.Stable})
+			ends = append(ends, log.GroupOffset{TopicPartition: in.TopicPartition, Offset: b.End})
 		}
 	}
 	return ends, nil
