@@ -174,6 +174,11 @@ func TestAccessUsage(t *testing.T) {
 		{[]string{"serve", "--super-user", "root", "--session", "1h", "--tls-client-ca", "none.pem"}, []string{"--super-user", "--session", "--auth mtls", "none.pem"}},
 		{[]string{"serve", "--tls-cert", "none.pem", "--tls-key", "none.key"}, []string{"none.pem"}},
 		{[]string{"serve", "--node-id", "3000000000"}, []string{"--node-id", "2147483647"}},
+		{[]string{"run", "shout", "--auth", "mtls", "--tls-cert", "c.pem", "--node-id", "2"}, []string{"--tls-key", "--tls-client-ca", "--auth is about Kafka clients", "--node-id is about", "want --kafka"}},
+		{[]string{"run", "shout", "--session", "1h", "--super-user", "root", "--no-auto-create", "--rebalance-delay", "1s"}, []string{"--session is", "--super-user is", "--no-auto-create is", "--rebalance-delay is", "want --auth"}},
+		{[]string{"run", "shout", "--kafka", "127.0.0.1:0", "--super-user", "root"}, []string{"--super-user: want --auth"}},
+		{[]string{"run", "shout", "--log", "kafka://127.0.0.1:1", "--auth", "scram"}, []string{"--auth is about the log in --data"}},
+		{[]string{"reprocess", "shout", "--auth", "scram"}, []string{"want --kafka"}},
 		{[]string{"user", "add"}, []string{"NAME"}},
 		{[]string{"user", "add", "a\nb"}, []string{"printed"}},
 		{[]string{"user", "add", "alice", "--password", "x"}, []string{"unknown flag --password"}},
@@ -198,6 +203,9 @@ func TestAccessUsage(t *testing.T) {
 		{"serve", "--kafka", "0.0.0.0:0"},
 		{"serve", "--kafka", "0.0.0.0:0", "--auth", "plain"},
 		{"serve", "--http", "0.0.0.0:0", "--kafka", "127.0.0.1:0"},
+		{"run", "shout", "--kafka", "0.0.0.0:0"},
+		{"run", "shout", "--kafka", "0.0.0.0:0", "--auth", "plain"},
+		{"run", "shout", "--http", "0.0.0.0:0"},
 		{"serve", "--http", "0.0.0.0:0", "--kafka", "127.0.0.1:0", "--auth", "scram"},
 	} {
 		if code, _, errs := grete(t, "", append(c, "--data", dir)...); code != exitFailure || !strings.Contains(errs, "--insecure") {

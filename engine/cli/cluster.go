@@ -33,7 +33,7 @@ func (a *app) checkLog(cmd *cobra.Command) {
 	if slices.Contains(ownLogOnly, cmd.Name()) {
 		a.mistake("--log: %s is about the log in --data: leave --log out", cmd.Name())
 	}
-	for _, name := range []string{"kafka", "sync"} {
+	for _, name := range append([]string{"kafka", "sync"}, kafkaOnly...) {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
 			a.mistake("--%s is about the log in --data: leave it out with --log", name)
 		}

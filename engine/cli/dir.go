@@ -215,6 +215,23 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	return r.write(d.path, d.announced)
 }
 
+// url is where HTTP is served.
+func (d *dataDir) url() string {
+	if d.app.security.tls != nil {
+		return "https://" + d.server.Addr()
+	}
+	return "http://" + d.server.Addr()
+}
+
+// wantNoKafka is an error if --kafka is given though another process holds the
+// directory: no client would be served, and none asked who it is.
+func (d *dataDir) wantNoKafka() error {
+	if d.app.common.kafka == "" {
+		return nil
+	}
+	return fmt.Errorf("--kafka: data directory %s is held by \"grete %s\" (pid %d), and only that process can serve it: leave --kafka out", d.path, d.holder.Command, d.holder.PID)
+}
+
 // kafkaLog is the log that Kafka clients are served; nil if none are, for the
 // command line does not say where.
 func (d *dataDir) kafkaLog() *log.Embedded {

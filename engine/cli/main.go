@@ -60,10 +60,10 @@ type app struct {
 	terminal       terminal
 	logger         hclog.Logger
 	common         commonFlags
-	security       security        // of serve
+	security       security        // of who serves Kafka clients, as the next three
 	nodeID         int32           // that Kafka clients know this server by
-	noAutoCreate   bool            // of serve: only who asks for a topic makes one
-	rebalanceDelay time.Duration   // of serve, for the first members of a group
+	noAutoCreate   bool            // only who asks for a topic makes one
+	rebalanceDelay time.Duration   // for the first members of a group
 	cluster        cluster.Options // of --log, if it is given
 	mistakes       []string        // of the command line, all of them
 }

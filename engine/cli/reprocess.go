@@ -44,6 +44,7 @@ progress is shown.
 				}
 				spec.from.Time = time.UnixMilli(ms)
 			}
+			a.checkKafka(cmd)
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -59,6 +60,9 @@ progress is shown.
 				}
 				if len(f.settings) > 0 {
 					return fmt.Errorf("--set: job %q runs in another process (pid %d) and keeps its settings: end that one first (kill %d)", job.Name, d.holder.PID, d.holder.PID)
+				}
+				if err := d.wantNoKafka(); err != nil {
+					return err
 				}
 				return a.askReprocess(cmd.Context(), d, job.Name, spec)
 			}

@@ -25,15 +25,23 @@ func (f *runFlags) add(a *app, c *cobra.Command) {
 	a.boolVar(c.Flags(), &f.untilEnd, "until-end", "process what is there now, close all windows, and end")
 	a.pairsVar(c.Flags(), &f.settings, "set", "a setting of the job, `NAME=VALUE`; may be repeated; stored with the job")
 	a.intVar(c.Flags(), &f.partitions, "partitions", 1, "`number` of partitions of topics that are made; default 4")
+	a.kafkaFlags(c.Flags())
 }
 
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use: "run JOB", Short: "Run a job",
-		Long: "Run a job until interrupted, or with --until-end over what is there now. Topics\nit reads are made if there are none.\n\n" + a.jobList(),
+		Long: `Run a job until interrupted, or with --until-end over what is there now. Topics
+it reads are made if there are none.
+
+With --kafka the data directory is served to Kafka clients meanwhile, who are
+known and let in as by "grete serve".
+
+` + a.jobList(),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			job := a.jobArg(args)
+			a.checkKafka(cmd)
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -70,6 +78,9 @@ func (a *app) holdForJob(ctx context.Context, job string) (*dataDir, error) {
 	defer d.Close()
 	h := d.holder
 	if h.Kafka != "" && !h.runs(job) {
+		if err := d.wantNoKafka(); err != nil {
+			return nil, err
+		}
 		return a.joinServer(ctx, d)
 	}
 	advice := fmt.Sprintf("a job runs in the process that holds the directory: end that one first (kill %d), or use another --data", h.PID)
@@ -169,7 +180,7 @@ func (a *app) runStarted(d *dataDir, c *engine.Container, r *jobRun) {
 	if r.flags.untilEnd {
 		how = "It ends by itself."
 	}
-	a.notef("Running job %s, generation %d, at http://%s/v1/jobs/%s. %s", c.Job(), c.Generation(), d.server.Addr(), c.Job(), how)
+	a.notef("Running job %s, generation %d, at %s/v1/jobs/%s. %s", c.Job(), c.Generation(), d.url(), c.Job(), how)
 }
 
 // runEnded sums up what the container did.

@@ -30,10 +30,10 @@ over HTTP, too.`,
   grete serve --auth scram --kafka 0.0.0.0:9092 --tls-cert server.pem --tls-key server.key`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			a.wantArgs(args)
-			a.security.check(a)
 			if a.common.kafka == "" {
 				a.common.kafka = defaultKafka
 			}
+			a.checkKafka(cmd)
 			if err := a.checkUsage(); err != nil {
 				return err
 			}
@@ -45,20 +45,38 @@ over HTTP, too.`,
 			if err := d.serve("serve"); err != nil {
 				return err
 			}
-			scheme := "http"
-			if a.security.tls != nil {
-				scheme = "https"
-			}
-			a.notef("Serving %s at kafka://%s and %s://%s. Stop with Ctrl-C.", d.path, d.kafka.Addr(), scheme, d.server.Addr())
+			a.notef("Serving %s at kafka://%s and %s. Stop with Ctrl-C.", d.path, d.kafka.Addr(), d.url())
 			<-cmd.Context().Done()
 			return nil
 		},
 	}
-	a.securityFlags(c.Flags())
-	a.nodeIDFlag(c.Flags())
-	a.durationVar(c.Flags(), &a.rebalanceDelay, "rebalance-delay", "how `long` the first members of a group wait for more, as with Kafka's 3s; default: not at all")
-	c.Flags().BoolVar(&a.noAutoCreate, "no-auto-create", false, "make no topic because a Kafka client has named it: topics are created first")
+	a.kafkaFlags(c.Flags())
 	return c
+}
+
+// kafkaFlags are those of the commands that serve Kafka clients.
+func (a *app) kafkaFlags(f *pflag.FlagSet) {
+	a.securityFlags(f)
+	a.nodeIDFlag(f)
+	a.durationVar(f, &a.rebalanceDelay, "rebalance-delay", "how `long` the first members of a group wait for more, as with Kafka's 3s; default: not at all")
+	a.boolVar(f, &a.noAutoCreate, "no-auto-create", "make no topic because a Kafka client has named it: topics are created first")
+}
+
+// kafkaOnly are the flags of them that say nothing where no Kafka client is
+// served. Without clients, too, HTTP comes by TLS with --tls-cert and --tls-key.
+var kafkaOnly = []string{"auth", "tls-client-ca", "super-user", "session", "node-id", "rebalance-delay", "no-auto-create"}
+
+// checkKafka notes all that is wrong with kafkaFlags.
+func (a *app) checkKafka(c *cobra.Command) {
+	a.security.check(a)
+	if a.common.kafka != "" || a.common.log != "" { // checkLog knows about --log
+		return
+	}
+	for _, name := range kafkaOnly {
+		if c.Flags().Changed(name) {
+			a.mistake("--%s is about Kafka clients: want --kafka, the address to serve them at", name)
+		}
+	}
 }
 
 // nodeIDFlag is for those who have told their clients another broker id than 1.

@@ -1,12 +1,20 @@
 package cli
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // TestNoAutoCreate: with --no-auto-create a topic is there because somebody has
@@ -64,6 +72,66 @@ func TestServeFlags(t *testing.T) {
 			if got[name] != want {
 				t.Errorf("%s is %q, want %q", name, got[name], want)
 			}
+		}
+	}
+}
+
+// TestRunIsGuarded: run knows Kafka clients and those of HTTP as serve does, and
+// tells that it serves none where another process does.
+func TestRunIsGuarded(t *testing.T) {
+	dir, files := t.TempDir(), t.TempDir()
+	cert, key := writeCert(t, files, "server")
+	must(t, "alice-pw", "user", "add", "alice", "--data", dir)
+	addr := logtest.FreeAddr(t)
+	h := hold(t, dir, "run", "count", "--kafka", "127.0.0.1:0", "--http", addr, "--auth", "scram", "--super-user", "alice", "--tls-cert", cert, "--tls-key", key)
+	if want := "https://" + addr; !strings.Contains(h.errs.String(), want) {
+		t.Errorf("told %q, want %s", h.errs.String(), want)
+	}
+	r, err := readRunning(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whoever := &tls.Config{InsecureSkipVerify: true} // the certificate signs itself
+	ping := func(opts ...kgo.Opt) error {
+		t.Helper()
+		cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(r.Kafka), kgo.DialTLSConfig(whoever), kgo.RequestRetries(0))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		return cl.Ping(ctx)
+	}
+	if err := ping(); err == nil {
+		t.Error("Kafka: nobody was let in")
+	}
+	if err := ping(kgo.SASL(scram.Auth{User: "alice", Pass: "alice-pw"}.AsSha256Mechanism())); err != nil {
+		t.Errorf("Kafka: alice: %v", err)
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: whoever, DisableKeepAlives: true}}
+	for user, want := range map[string]int{"": http.StatusUnauthorized, "alice": http.StatusOK} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+"/v1/jobs", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user != "" {
+			req.SetBasicAuth(user, user+"-pw")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("HTTP: %q: status %d, want %d", user, resp.StatusCode, want)
+		}
+	}
+	must(t, "", "query", "count", "--data", dir) // by token
+	for _, c := range []string{"run shout", "reprocess count"} {
+		args := append(strings.Fields(c), "--kafka", "127.0.0.1:0", "--auth", "scram", "--data", dir)
+		if code, _, errs := grete(t, "", args...); code != exitFailure || !strings.Contains(errs, "leave --kafka out") {
+			t.Errorf("%s beside it: code %d: %s", c, code, errs)
 		}
 	}
 }
