@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"sync"
 
 	pebbleerrors "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble"
@@ -180,8 +181,26 @@ func (w batchWriter) Delete(key []byte) error     { return w.b.Delete(key, nil) 
 // Small ones are a batch for the memtable, which takes keys in order four times
 // as fast as keys in disorder. Big ones are made a table at once and given to
 // L0: what the memtable costs, to fill and to flush, is twice what the table does.
+//
+// fill is not running any more when update returns, so it may read what is the
+// caller's, even if Pebble was given up in the middle of it.
 func (d *DB) update(n, size int, fill func(changeWriter) error) error {
-	return d.guard(func() error { return d.updateUnguarded(n, size, fill) })
+	var mu sync.Mutex // held by fill
+	over := false
+	err := d.guard(func() error {
+		return d.updateUnguarded(n, size, func(w changeWriter) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if over {
+				return ErrFailed
+			}
+			return fill(w)
+		})
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	return err
 }
 
 func (d *DB) updateUnguarded(n, size int, fill func(changeWriter) error) error {

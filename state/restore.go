@@ -146,7 +146,6 @@ func (d *DB) examine(cluster string, tails []tail) (positions map[uint32]positio
 func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position) error {
 	now := d.opts.Now()
 	b := d.pebble.NewBatch()
-	defer b.Close()
 	if err := b.Set(identityKey, identity{d.spec.Generation, cluster}.encode(), nil); err != nil {
 		return err
 	}
@@ -182,7 +181,10 @@ func (d *DB) prepare(cluster string, tails []tail, positions map[uint32]position
 			return err
 		}
 	}
-	return d.guard(func() error { return d.pebble.Apply(b, pebble.NoSync) })
+	return d.guard(func() error {
+		defer b.Close() // here: it may outlive prepare
+		return d.pebble.Apply(b, pebble.NoSync)
+	})
 }
 
 // restore reads the tails of the changelogs into the stores.
