@@ -16,7 +16,7 @@
 //	                           is the producer's name: produce, offsets, end
 //	Fence                      InitProducerID of that id: what is open is aborted
 //	                           and who had it before gets ErrFenced
-//	Reader, Bounds             read_committed: the end is the last stable offset
+//	Reader                     read_committed, unless it was opened Uncommitted
 //	Join                       a consumer group, for its assignment only
 //
 // # How it differs from the embedded log

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -17,45 +18,50 @@ const (
 	earliest = -2
 )
 
-// readCommitted is the isolation level of everything that reads.
-const readCommitted = 1
+// Isolation levels: what is read ends at the high watermark, or at the last
+// stable offset.
+const (
+	readUncommitted = 0
+	readCommitted   = 1
+)
 
-// Bounds implements log.Log. The end is the last stable offset.
+// Bounds implements log.Log.
 func (l *Log) Bounds(ctx context.Context, tp log.TopicPartition) (log.Bounds, error) {
-	type answer struct {
-		offset log.Offset
-		err    error
+	var wg sync.WaitGroup
+	var offsets [3]log.Offset
+	var errs [3]error
+	for i, q := range [...]struct {
+		at        int64
+		isolation int8
+	}{{earliest, readCommitted}, {latest, readCommitted}, {latest, readUncommitted}} {
+		wg.Go(func() { offsets[i], _, errs[i] = l.listOffset(ctx, tp, q.at, q.isolation) })
 	}
-	start := make(chan answer, 1)
-	go func() {
-		o, _, err := l.listOffset(ctx, tp, earliest)
-		start <- answer{o, err}
-	}()
-	end, _, err := l.listOffset(ctx, tp, latest)
-	first := <-start
-	if err = errors.Join(err, first.err); err != nil {
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
 		return log.Bounds{}, err
 	}
-	// Retention may have come between the two.
-	end = max(end, first.offset)
-	return log.Bounds{Start: first.offset, Stable: end, End: end}, nil
+	// They were not asked at one moment.
+	b := log.Bounds{Start: offsets[0]}
+	b.Stable = max(offsets[1], b.Start)
+	b.End = max(offsets[2], b.Stable)
+	return b, nil
 }
 
 // OffsetFor implements log.Log.
 func (l *Log) OffsetFor(ctx context.Context, tp log.TopicPartition, t log.Timestamp) (log.Offset, log.Timestamp, error) {
-	o, at, err := l.listOffset(ctx, tp, int64(max(t, 0)))
+	o, at, err := l.listOffset(ctx, tp, int64(max(t, 0)), readCommitted)
 	if err != nil || o >= 0 {
 		return o, at, err
 	}
-	o, _, err = l.listOffset(ctx, tp, latest)
+	o, _, err = l.listOffset(ctx, tp, latest, readCommitted)
 	return o, log.NoTimestamp, err
 }
 
 // listOffset asks for one offset; -1 if no record is as young as that.
-func (l *Log) listOffset(ctx context.Context, tp log.TopicPartition, t int64) (o log.Offset, at log.Timestamp, err error) {
+func (l *Log) listOffset(ctx context.Context, tp log.TopicPartition, t int64, isolation int8) (o log.Offset, at log.Timestamp, err error) {
 	err = atLeader(ctx, l, l.admin, tp, func(at place) kmsg.Request {
 		req := kmsg.NewPtrListOffsetsRequest()
-		req.ReplicaID, req.IsolationLevel = -1, readCommitted
+		req.ReplicaID, req.IsolationLevel = -1, isolation
 		rt := kmsg.NewListOffsetsRequestTopic()
 		rt.Topic = tp.Topic
 		rp := kmsg.NewListOffsetsRequestTopicPartition()

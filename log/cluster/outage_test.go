@@ -265,6 +265,57 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
+// TestScanBehindOpenTransaction: what others have committed behind a transaction
+// that its producer has left open is seen in the bounds, and Scan does not miss it.
+func TestScanBehindOpenTransaction(t *testing.T) {
+	ctx := t.Context()
+	l := connect(t, brokers(t))
+	defer l.Close()
+	if _, err := l.CreateTopic(ctx, log.TopicSpec{Name: "t", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	tp := log.TopicPartition{Topic: "t"}
+	batch := func(key string) []log.Write {
+		var b log.Builder
+		b.Append(1, []byte(key), nil)
+		return []log.Write{{TopicPartition: tp, Batches: slices.Clone(b.Bytes())}}
+	}
+	if _, err := l.Fence(ctx, "dead"); err != nil {
+		t.Fatal(err)
+	}
+	p := l.mu.producers["dead"]
+	p.mu.Lock()
+	err := p.fillLocked(ctx, &step{writes: batch("dead")})
+	p.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch, err := l.Fence(ctx, "alive")
+	if err == nil {
+		_, err = l.Commit(ctx, &log.Commit{Producer: "alive", Epoch: epoch, Writes: batch("alive")})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := l.Bounds(ctx, tp); err != nil || b.Start != 0 || b.Stable != 0 || b.End < 2 {
+		t.Errorf("bounds: got %+v and %v, want a stable offset of 0 and an end behind both records", b, err)
+	}
+	scanned := make(chan error)
+	var got []string
+	go func() {
+		scanned <- log.Scan(ctx, l, tp, func(r *log.Record) bool { return string(r.Key) == "alive" }, func(r *log.Record) error {
+			got = append(got, string(r.Key))
+			return nil
+		})
+	}()
+	if _, err := l.Fence(ctx, "dead"); err != nil { // ends it
+		t.Fatal(err)
+	}
+	if err := <-scanned; err != nil || !slices.Equal(got, []string{"alive"}) {
+		t.Errorf("scan: got %q and %v, want what was committed", got, err)
+	}
+}
+
 // TestZombie: two processes, as two logs, with a task of the same name.
 func TestZombie(t *testing.T) {
 	ctx := t.Context()

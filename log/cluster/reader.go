@@ -89,7 +89,7 @@ func (r *reader) Seek(to log.Offset) error {
 	if err != nil {
 		return err
 	}
-	if to < b.Start || to > b.End && !r.opts.Uncommitted {
+	if to < b.Start || to > b.End {
 		return fmt.Errorf("read %s: %w: %d, want %d to %d", r.tp, log.ErrOffsetOutOfRange, to, b.Start, b.End)
 	}
 	cl, err := r.l.take()
@@ -98,7 +98,11 @@ func (r *reader) Seek(to log.Offset) error {
 	}
 	r.stop()
 	r.pos, r.cur, r.err = to, nil, nil
-	r.end.Store(int64(b.End))
+	end := b.Stable
+	if r.opts.Uncommitted {
+		end = b.End
+	}
+	r.end.Store(int64(end))
 	ctx, cancel := context.WithCancel(r.l.ctx)
 	f := &fetcher{chunks: make(chan chunk, aheadChunks), cancel: cancel, done: make(chan struct{})}
 	r.fetch = f
