@@ -2,8 +2,11 @@ package cli
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,97 +14,122 @@ import (
 	"github.com/rcrowley/go-metrics"
 )
 
-// certificateLook is how often the files of a certificate are looked at, at most.
-const certificateLook = 2 * time.Second
+// fileLook is how often files that may be replaced are looked at, at most.
+const fileLook = 2 * time.Second
 
-// certificate is the server's, from files that are replaced while it runs. A
-// handshake looks whether they have changed; nothing is done without one. What
-// cannot be used, such as a new certificate whose key is still to come, leaves the
-// one that was read last in its place.
-type certificate struct {
-	certFile, keyFile string
-	now               func() time.Time
+// reloaded is what files hold that are replaced while the server runs: its
+// certificate, or the authorities of its clients. A handshake looks whether they
+// have changed; nothing is done without one. What cannot be used, such as a new
+// certificate whose key is still to come, leaves what was read last in its place.
+type reloaded[T any] struct {
+	what  string // such as certificate
+	names []string
+	read  func() (T, error)
+	now   func() time.Time
 
 	logger                 hclog.Logger
 	reloads, reloadsFailed metrics.Counter
 
 	mu     sync.Mutex // guards the fields below
-	inUse  *tls.Certificate
-	files  [2]os.FileInfo // as they were when they were read last, good or bad
+	inUse  T
+	files  []os.FileInfo // as they were when they were read last, good or bad
 	looked time.Time
 }
 
-// loadCertificate reads a certificate for the first time.
-func loadCertificate(certFile, keyFile string, now func() time.Time) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, now: now, looked: now()}
-	c.watch(hclog.NewNullLogger(), metrics.NewRegistry())
-	files, err := c.stat()
+// newReloaded reads the files for the first time.
+func newReloaded[T any](what string, now func() time.Time, read func() (T, error), names ...string) (*reloaded[T], error) {
+	r := &reloaded[T]{what: what, names: names, read: read, now: now, looked: now()}
+	r.watch(hclog.NewNullLogger(), metrics.NewRegistry())
+	files, err := r.stat()
 	if err != nil {
 		return nil, err
 	}
-	return c, c.load(files)
+	return r, r.load(files)
 }
 
-// watch says where it is told that the certificate was read again, or could not
-// be; and counted, as tls.certificate-reloads and tls.certificate-errors. It comes
+// loadCertificate reads the server's certificate and its key.
+func loadCertificate(certFile, keyFile string, now func() time.Time) (*reloaded[*tls.Certificate], error) {
+	return newReloaded("certificate", now, func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		return &pair, err
+	}, certFile, keyFile)
+}
+
+// loadAuthorities reads those that certificates of clients are checked by.
+func loadAuthorities(file string, now func() time.Time) (*reloaded[*x509.CertPool], error) {
+	return newReloaded("client-ca", now, func() (*x509.CertPool, error) {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, errors.New("it holds no certificate")
+		}
+		return pool, nil
+	}, file)
+}
+
+// watch says where it is told that the files were read again, or could not be; and
+// counted, such as tls.certificate-reloads and tls.certificate-errors. It comes
 // before the first handshake.
-func (c *certificate) watch(logger hclog.Logger, r metrics.Registry) {
-	c.logger = logger
-	c.reloads = metrics.GetOrRegisterCounter("tls.certificate-reloads", r)
-	c.reloadsFailed = metrics.GetOrRegisterCounter("tls.certificate-errors", r)
+func (r *reloaded[T]) watch(logger hclog.Logger, registry metrics.Registry) {
+	r.logger = logger
+	r.reloads = metrics.GetOrRegisterCounter("tls."+r.what+"-reloads", registry)
+	r.reloadsFailed = metrics.GetOrRegisterCounter("tls."+r.what+"-errors", registry)
 }
 
-// get is tls.Config.GetCertificate.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.looked) >= certificateLook {
-		c.looked = now
-		c.reload()
+// get is what the files hold.
+func (r *reloaded[T]) get() T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.now(); now.Sub(r.looked) >= fileLook {
+		r.looked = now
+		r.reload()
 	}
-	return c.inUse, nil
+	return r.inUse
 }
 
 // reload reads the files again, if they are not those that were read last.
-func (c *certificate) reload() {
-	files, err := c.stat()
-	if sameFile(files[0], c.files[0]) && sameFile(files[1], c.files[1]) {
+func (r *reloaded[T]) reload() {
+	files, err := r.stat()
+	if slices.EqualFunc(files, r.files, sameFile) {
 		return
 	}
 	if err == nil {
-		err = c.load(files)
+		err = r.load(files)
 	}
-	c.files = files
+	r.files = files
 	if err != nil {
-		c.reloadsFailed.Inc(1)
-		c.logger.Error("the changed certificate cannot be used; the one before stays in use", "cert", c.certFile, "key", c.keyFile, "err", err)
+		r.reloadsFailed.Inc(1)
+		r.logger.Error("a changed file cannot be used; what it held before stays in use", "what", r.what, "files", r.names, "err", err)
 		return
 	}
-	c.reloads.Inc(1)
-	c.logger.Info("the changed certificate is in use", "cert", c.certFile)
+	r.reloads.Inc(1)
+	r.logger.Info("a changed file is in use", "what", r.what, "files", r.names)
 }
 
 // stat looks at the files. What cannot be looked at is nil.
-func (c *certificate) stat() (files [2]os.FileInfo, err error) {
-	for i, name := range []string{c.certFile, c.keyFile} {
+func (r *reloaded[T]) stat() (files []os.FileInfo, err error) {
+	for _, name := range r.names {
 		info, e := os.Stat(name)
-		if e == nil {
-			files[i] = info
-		} else if err == nil {
-			err = e
+		if e != nil {
+			info = nil
+			err = errors.Join(err, e)
 		}
+		files = append(files, info)
 	}
 	return files, err
 }
 
 // load reads the files, which were looked at before: if they change meanwhile,
 // they are read again.
-func (c *certificate) load(files [2]os.FileInfo) error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+func (r *reloaded[T]) load(files []os.FileInfo) error {
+	x, err := r.read()
 	if err != nil {
-		return fmt.Errorf("load certificate: %w", err)
+		return fmt.Errorf("load %s: %w", r.what, err)
 	}
-	c.inUse, c.files = &pair, files
+	r.inUse, r.files = x, files
 	return nil
 }
 

@@ -175,9 +175,7 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	if _, err := rand.Read(secret[:]); err != nil {
 		return fmt.Errorf("make a token: %w", err)
 	}
-	if c := a.security.certificate; c != nil {
-		c.watch(a.logger, d.metrics)
-	}
+	a.security.watch(a.logger, d.metrics)
 	d.token = base64.RawURLEncoding.EncodeToString(secret[:])
 	opts := query.Options{
 		Addr: a.common.http, Insecure: a.common.insecure, TLS: a.security.httpTLS(), Authorize: d.authorizer(),
@@ -217,7 +215,7 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 
 // url is where HTTP is served.
 func (d *dataDir) url() string {
-	if d.app.security.tls != nil {
+	if d.app.security.certificate != nil {
 		return "https://" + d.server.Addr()
 	}
 	return "http://" + d.server.Addr()
@@ -250,7 +248,7 @@ func (d *dataDir) serveKafka() (err error) {
 	}
 	d.kafka, err = kafka.Listen(kafka.Options{
 		Log: l, Addr: d.app.common.kafka, Insecure: d.app.common.insecure,
-		TLS: d.app.security.tls, SASL: d.app.security.mechanisms(), SuperUsers: d.app.security.superUsers(), MaxSession: d.app.security.session,
+		TLS: d.app.security.kafkaTLS(), SASL: d.app.security.mechanisms(), SuperUsers: d.app.security.superUsers(), MaxSession: d.app.security.session,
 		NodeID: d.app.nodeID, NoAutoCreate: d.app.noAutoCreate, RebalanceDelay: d.app.rebalanceDelay, Logger: d.app.logger, Metrics: d.metrics,
 	})
 	return err

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/rcrowley/go-metrics"
 	"github.com/spf13/pflag"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -24,8 +25,8 @@ type security struct {
 	supers              []string
 	session             time.Duration
 
-	certificate *certificate // read by check; nil: none
-	tls         *tls.Config  // made by check; nil: none
+	certificate *reloaded[*tls.Certificate] // read by check; nil: none, and no TLS
+	authorities *reloaded[*x509.CertPool]   // of clients; read by check; nil: none
 }
 
 const (
@@ -38,7 +39,7 @@ func (a *app) securityFlags(f *pflag.FlagSet) {
 	s := &a.security
 	f.StringVar(&s.cert, "tls-cert", "", "`file` with the server's certificate and those above it (PEM): Kafka clients and HTTP come by TLS; read again when it changes")
 	f.StringVar(&s.key, "tls-key", "", "`file` with the key of that certificate (PEM)")
-	f.StringVar(&s.clientCA, "tls-client-ca", "", "`file` with the authorities that certificates of clients are checked by (PEM); with --auth mtls")
+	f.StringVar(&s.clientCA, "tls-client-ca", "", "`file` with the authorities that certificates of clients are checked by (PEM), read again when it changes; with --auth mtls")
 	f.Var(flagOf(a, "auth", &s.auth, func(text string) ([]string, error) {
 		list := s.auth
 		for v := range strings.SplitSeq(text, ",") {
@@ -76,25 +77,56 @@ func (s *security) check(a *app) {
 	if s.session > 0 && len(s.mechanisms()) == 0 {
 		a.mistake("--session: want --auth scram or plain")
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
 	if s.clientCA != "" {
-		pem, err := os.ReadFile(s.clientCA)
-		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if err != nil {
-			a.mistake("--tls-client-ca: %v", err)
-		} else if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			a.mistake("--tls-client-ca: %s holds no certificate", s.clientCA)
+		if s.authorities, err = loadAuthorities(s.clientCA, a.now); err != nil {
+			a.mistake("--tls-client-ca: %s: %v", s.clientCA, err)
 		}
 	}
 	if s.cert != "" && s.key != "" {
-		c, err := loadCertificate(s.cert, s.key, a.now)
-		if err != nil {
+		if s.certificate, err = loadCertificate(s.cert, s.key, a.now); err != nil {
 			a.mistake("--tls-cert, --tls-key: %v", err)
-			return
 		}
-		config.GetCertificate = c.get
-		s.certificate, s.tls = c, config
 	}
+}
+
+// watch says where changed files are told and counted.
+func (s *security) watch(logger hclog.Logger, registry metrics.Registry) {
+	if s.certificate != nil {
+		s.certificate.watch(logger, registry)
+	}
+	if s.authorities != nil {
+		s.authorities.watch(logger, registry)
+	}
+}
+
+// kafkaTLS is TLS for Kafka clients; nil: none.
+func (s *security) kafkaTLS() *tls.Config { return s.tls(tls.RequireAndVerifyClientCert) }
+
+// httpTLS is TLS for HTTP, where a password may take the place of a certificate.
+func (s *security) httpTLS() *tls.Config { return s.tls(tls.VerifyClientCertIfGiven) }
+
+// tls makes the TLS of a listener, which asks for certificates of clients in that
+// way if there are authorities for them.
+func (s *security) tls(ask tls.ClientAuthType) *tls.Config {
+	if s.certificate == nil {
+		return nil
+	}
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate.get(), nil },
+	}
+	if s.authorities == nil {
+		return config
+	}
+	config.ClientAuth, config.ClientCAs = ask, s.authorities.get()
+	current := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := current.Clone()
+		now.ClientCAs = s.authorities.get()
+		return now, nil
+	}
+	return config
 }
 
 // mechanisms are those of SASL.
@@ -126,18 +158,6 @@ func principal(name string) string {
 		return name
 	}
 	return "User:" + name
-}
-
-// httpTLS is TLS for HTTP, where a password may take the place of a certificate.
-func (s *security) httpTLS() *tls.Config {
-	if s.tls == nil {
-		return nil
-	}
-	config := s.tls.Clone()
-	if config.ClientCAs != nil {
-		config.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	return config
 }
 
 // authorizer judges requests over HTTP by the users and ACLs of Kafka clients: to
