@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync"
 )
 
@@ -243,25 +244,25 @@ func (r *run) sync(l *Embedded) error {
 // also durably. If that fails for want of space, say, the segments are as they
 // were before, unless the error is fatal.
 func (l *Embedded) writeRuns(g *group) error {
-	errs := make([]error, len(g.runs))
+	runs := slices.DeleteFunc(slices.Clone(g.runs), func(r *run) bool { return r.s == nil })
+	errs := make([]error, len(runs))
 	var wg sync.WaitGroup
-	for i, r := range g.runs {
-		if r.s == nil {
-			continue
-		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			errs[i] = r.write()
-			if errs[i] == nil && l.opts.Sync.Mode == SyncGroup {
+	for i, r := range runs {
+		write := func() {
+			if errs[i] = r.write(); errs[i] == nil && l.opts.Sync.Mode == SyncGroup {
 				errs[i] = r.sync(l)
 			}
-		}()
+		}
+		if i < len(runs)-1 {
+			wg.Go(write)
+		} else {
+			write() // there is nothing else to do
+		}
 	}
 	wg.Wait()
 	err := errors.Join(errs...)
 	if err == nil && l.opts.Sync.Mode == SyncInterval {
-		for _, r := range g.runs {
+		for _, r := range runs {
 			l.unsynced[r.p] = true
 		}
 	}
@@ -272,10 +273,7 @@ func (l *Embedded) writeRuns(g *group) error {
 	if err == nil {
 		return nil
 	}
-	for _, r := range g.runs {
-		if r.s == nil {
-			continue
-		}
+	for _, r := range runs {
 		if cerr := r.s.cut(r.pos); cerr != nil {
 			return fatalError{fmt.Errorf("%w; and it could not be undone: %v", err, cerr)}
 		}
