@@ -23,6 +23,9 @@ const (
 	batchBytes = 16 << 10 // Kafka's default of batch.size
 	linger     = 5 * time.Millisecond
 	rate       = 20_000 // records/s, where latency is measured
+
+	// bytesPerRecord is what a record of 100 B takes in a batch.
+	bytesPerRecord = 110
 )
 
 // workload is one kind of load. It returns how many records it moved; its

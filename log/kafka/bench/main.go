@@ -1,5 +1,6 @@
 // Bench measures `grete serve` beside Apache Kafka: the same client, the same
-// settings, run after run in turn, medians.
+// settings, run after run in turn, medians; then how they compare, and what the
+// disk could do at most.
 //
 //	go run ./log/kafka/bench -grete ./grete -jars DIR
 //
@@ -75,7 +76,15 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 		return err
 	}
 	results := map[string]map[string][]result{} // by workload and server
+	disk := make(map[int][]float64)             // by bytes of a chunk
 	for round := range p.rounds + 1 {
+		for _, chunk := range diskChunks {
+			rate, err := measureDisk(dir, chunk, time.Second)
+			if err != nil {
+				return fmt.Errorf("measure the disk: %w", err)
+			}
+			disk[chunk] = append(disk[chunk], rate)
+		}
 		for _, w := range workloads {
 			if !strings.Contains(w.name, p.only) {
 				continue
@@ -101,6 +110,8 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 		}
 	}
 	printTable(os.Stdout, servers, results)
+	printRatios(os.Stdout, results)
+	printDisk(os.Stdout, disk)
 	return nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -68,5 +70,46 @@ func printTable(w io.Writer, servers []*server, results map[string]map[string][]
 			}
 			fmt.Fprintf(w, "| %s | %s | %.0f | %.0f | %d MiB | %s | %s |\n", load.name, s.name, m.perSecond(), m.cpuPerRecord(), m.rss>>20, p50, p99)
 		}
+	}
+}
+
+// printRatios prints how Grete compares with Kafka, and the bars it is held to.
+func printRatios(w io.Writer, results map[string]map[string][]result) {
+	fmt.Fprintf(w, "\n| Grete by Kafka | synced by unsynced | both synced | both unsynced | CPU, synced | CPU, unsynced | p99, synced | p99, unsynced | RSS, synced | RSS, unsynced |\n|---|%s\n", strings.Repeat("---:|", 9))
+	fmt.Fprintln(w, "| bar | >= 1 | >= 2 | >= 2 | <= 0.2, consume 0.5 | <= 0.2, consume 0.5 | <= 0.5 | <= 0.5 | <= 0.1 | <= 0.1 |")
+	for _, load := range workloads {
+		r := results[load.name]
+		if len(r["Grete, synced"]) == 0 || len(r["Kafka, synced"]) == 0 {
+			continue
+		}
+		gs, gu, ks, ku := median(r["Grete, synced"]), median(r["Grete, unsynced"]), median(r["Kafka, synced"]), median(r["Kafka, unsynced"])
+		fmt.Fprintf(w, "| %s |", load.name)
+		for _, by := range []float64{
+			gs.perSecond() / ku.perSecond(), gs.perSecond() / ks.perSecond(), gu.perSecond() / ku.perSecond(),
+			gs.cpuPerRecord() / ks.cpuPerRecord(), gu.cpuPerRecord() / ku.cpuPerRecord(),
+			float64(gs.p99) / float64(ks.p99), float64(gu.p99) / float64(ku.p99),
+			float64(gs.rss) / float64(ks.rss), float64(gu.rss) / float64(ku.rss),
+		} {
+			if math.IsNaN(by) { // not measured
+				fmt.Fprint(w, " |")
+			} else {
+				fmt.Fprintf(w, " %.2f |", by)
+			}
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+// diskChunks are what requests in flight bring to a partition, roughly: of few
+// connections, and of many.
+var diskChunks = []int{128 << 10, 1 << 20}
+
+// printDisk prints what the disk allows a server that syncs.
+func printDisk(w io.Writer, rates map[int][]float64) {
+	fmt.Fprintf(w, "\nThe disk by itself, %d files that grow, synced after each chunk:\n", diskFiles)
+	for _, chunk := range diskChunks {
+		rs := slices.Sorted(slices.Values(rates[chunk]))
+		rate := rs[len(rs)/2]
+		fmt.Fprintf(w, "- chunks of %d KiB: %.0f MB/s, or %.0f records/s of 100 B\n", chunk>>10, rate/1e6, rate/bytesPerRecord)
 	}
 }
