@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -354,6 +355,101 @@ func TestDescribeTopicPartitions(t *testing.T) {
 	resp := ask[*kmsg.DescribeTopicPartitionsResponse](c, req)
 	wantCode(t, "path", resp.Topics[0].ErrorCode, kerr.InvalidTopicException)
 	wantCode(t, "unknown", resp.Topics[1].ErrorCode, kerr.UnknownTopicOrPartition)
+}
+
+// quorumTopic is what is asked about with DescribeQuorum.
+func quorumTopic() []kmsg.DescribeQuorumRequestTopic {
+	return []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}}}}
+}
+
+// This node is all of the quorum, which is ahead when its metadata are.
+func TestDescribeQuorum(t *testing.T) {
+	s, _ := serve(t, func(o *kafka.Options) { o.NodeID = 7 })
+	c := dial(t, s)
+	describe := func(version int16, topics ...kmsg.DescribeQuorumRequestTopic) *kmsg.DescribeQuorumResponse {
+		t.Helper()
+		req := kmsg.NewPtrDescribeQuorumRequest()
+		req.Version, req.Topics = version, topics
+		return ask[*kmsg.DescribeQuorumResponse](c, req)
+	}
+	at := int64(-1)
+	for version := int16(0); version <= 2; version++ {
+		if err := s.Access().AddACLs(t.Context(), allow("User:z", kmsg.ACLOperationRead, ofTopic, fmt.Sprint(version))); err != nil {
+			t.Fatal(err)
+		}
+		resp := describe(version, quorumTopic()...)
+		p := resp.Topics[0].Partitions[0]
+		if resp.ErrorCode != 0 || p.ErrorCode != 0 || p.LeaderID != 7 || len(p.CurrentVoters) != 1 || len(p.Observers) != 0 {
+			t.Fatalf("version %d: %+v", version, resp)
+		}
+		if v := p.CurrentVoters[0]; v.ReplicaID != 7 || v.LogEndOffset != p.HighWatermark || version > 0 && (v.LastFetchTimestamp <= 0 || v.LastCaughtUpTimestamp != v.LastFetchTimestamp) {
+			t.Errorf("version %d: voter %+v", version, v)
+		}
+		if p.HighWatermark <= at {
+			t.Errorf("version %d: high watermark %d, after %d", version, p.HighWatermark, at)
+		}
+		at = p.HighWatermark
+		if version >= 2 && (len(resp.Nodes) != 1 || resp.Nodes[0].NodeID != 7) {
+			t.Errorf("nodes %+v", resp.Nodes)
+		}
+	}
+	other := quorumTopic()
+	other[0].Topic = "other"
+	wantCode(t, "another topic", describe(2, other...).Topics[0].Partitions[0].ErrorCode, kerr.UnknownTopicOrPartition)
+	other = quorumTopic()
+	other[0].Partitions[0].Partition = 1
+	wantCode(t, "another partition", describe(2, other...).Topics[0].Partitions[0].ErrorCode, kerr.UnknownTopicOrPartition)
+	wantCode(t, "two topics", describe(2, append(quorumTopic(), quorumTopic()...)...).Topics[1].Partitions[0].ErrorCode, kerr.UnknownTopicOrPartition)
+	if got := describe(2); len(got.Topics) != 0 {
+		t.Errorf("no topic: %+v", got)
+	}
+}
+
+// Topics, the broker and its logger are listed whether something is set for them or
+// not, groups if something is.
+func TestListConfigResources(t *testing.T) {
+	s, l := serve(t, nil)
+	create(t, l, "b", 1, nil)
+	create(t, l, "a", 1, nil)
+	c := dial(t, s)
+	alter := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	timeout := "46000"
+	for _, group := range []string{"h", "g"} {
+		alter.Resources = append(alter.Resources, kmsg.IncrementalAlterConfigsRequestResource{
+			ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: group,
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.session.timeout.ms", Value: &timeout}},
+		})
+	}
+	for _, r := range ask[*kmsg.IncrementalAlterConfigsResponse](c, alter).Resources {
+		wantCode(t, "set configs of a group", r.ErrorCode, nil)
+	}
+	f := func(version int16, want string, code *kerr.Error, types ...int8) {
+		t.Helper()
+		req := kmsg.NewPtrListConfigResourcesRequest()
+		req.Version, req.ResourceTypes = version, types
+		resp := ask[*kmsg.ListConfigResourcesResponse](c, req)
+		wantCode(t, fmt.Sprint(types), resp.ErrorCode, code)
+		got := ""
+		for _, r := range resp.ConfigResources {
+			if r.Name == "__grete_access" {
+				t.Error("lists the topic that is nobody's")
+			}
+			if !strings.HasPrefix(r.Name, "__") { // other internal topics
+				got += fmt.Sprintf("%d:%s ", r.Type, r.Name)
+			}
+		}
+		if got != want {
+			t.Errorf("version %d, types %v: %q, want %q", version, types, got, want)
+		}
+	}
+	f(0, "", nil)
+	f(1, "32:g 32:h 8:1 4:1 2:a 2:b ", nil)
+	f(1, "2:a 2:b ", nil, 2, 2)
+	f(1, "4:1 ", nil, 4)
+	f(1, "8:1 ", nil, 8)
+	f(1, "", nil, 16)
+	f(1, "32:g 32:h 4:1 ", nil, 4, 32)
+	f(1, "", kerr.UnsupportedVersion, 2, 3)
 }
 
 // Every answer knows the server by the same number; 0 is one like any other.

@@ -92,10 +92,12 @@ func newAPIs() map[int16]*api {
 		alterClientQuotasAPI,
 		describeUserSCRAMCredentialsAPI,
 		alterUserSCRAMCredentialsAPI,
+		describeQuorumAPI,
 		describeClusterAPI,
 		describeProducersAPI,
 		describeTransactionsAPI,
 		listTransactionsAPI,
+		listConfigResourcesAPI,
 		describeTopicPartitionsAPI,
 	} {
 		for version := a.min; version <= a.max; version++ {

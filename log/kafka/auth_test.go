@@ -289,6 +289,7 @@ func accessCases() []accessCase {
 		{key: kmsg.AlterUserSCRAMCredentials, code: clusterNo, req: with(kmsg.AlterUserSCRAMCredentials, func(r kmsg.Request) {
 			r.(*kmsg.AlterUserSCRAMCredentialsRequest).Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "root", Mechanism: 1}}
 		})},
+		{key: kmsg.DescribeQuorum, code: clusterNo, needs: onCluster(describe), req: with(kmsg.DescribeQuorum, func(r kmsg.Request) { r.(*kmsg.DescribeQuorumRequest).Topics = quorumTopic() })},
 		{key: kmsg.DescribeCluster, req: with(kmsg.DescribeCluster, func(r kmsg.Request) { r.(*kmsg.DescribeClusterRequest).IncludeClusterAuthorizedOperations = true }),
 			empty: func(r kmsg.Response) bool { return r.(*kmsg.DescribeClusterResponse).ClusterAuthorizedOperations == 0 }},
 		{key: kmsg.DescribeProducers, code: topicNo, needs: onTopic(read), req: with(kmsg.DescribeProducers, func(r kmsg.Request) {
@@ -297,6 +298,7 @@ func accessCases() []accessCase {
 		{key: kmsg.DescribeTransactions, code: txnNo, req: with(kmsg.DescribeTransactions, func(r kmsg.Request) { r.(*kmsg.DescribeTransactionsRequest).TransactionalIDs = []string{"x"} })},
 		{key: kmsg.ListTransactions, req: with(kmsg.ListTransactions, func(kmsg.Request) {}),
 			empty: func(r kmsg.Response) bool { return len(r.(*kmsg.ListTransactionsResponse).TransactionStates) == 0 }},
+		{key: kmsg.ListConfigResources, code: clusterNo, needs: onCluster(describeConfigs), req: with(kmsg.ListConfigResources, func(r kmsg.Request) { r.SetVersion(1) })},
 		{key: kmsg.DescribeTopicPartitions, code: topicNo, needs: onTopic(describe), req: with(kmsg.DescribeTopicPartitions, func(r kmsg.Request) {
 			req := r.(*kmsg.DescribeTopicPartitionsRequest)
 			req.ResponsePartitionLimit, req.Topics = 10, []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "t"}}
