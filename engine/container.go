@@ -238,10 +238,11 @@ func (t *task) captureEnds(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("bounds of %s: %w", tp, err)
 		}
-		until[i] = b.Stable
 		if in.Repartition {
+			until[i] = b.End
 			continue
 		}
+		until[i] = b.Stable
 		start := b.Start
 		if s := savedInput(t.saved, in.Topic); s != nil {
 			start = s.Offset

@@ -123,6 +123,38 @@ func TestBoundedRun(t *testing.T) {
 	wantRows(t, n.finals(), want)
 }
 
+// TestEndsBesideTransaction: what is to be read of a source ends before an open
+// transaction; a mark behind it is one of earlier all the same.
+func TestEndsBesideTransaction(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	n.view(0, 1_000, "a")
+	l := n.log.(*log.Embedded)
+	id, err := l.NewProducerID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b log.Builder
+	b.Append(2_000, []byte("a"), []byte("a"))
+	log.StampProducer(b.Bytes(), id, 0, 0, true)
+	produced, err := l.Produce(log.TopicPartition{Topic: "views"}, b.Bytes(), log.ProduceOptions{})
+	if err == nil {
+		_, err = produced.Wait(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs := []jobs.InputPlan{{Topic: "views", Partitions: 1}, {Topic: "views", Partitions: 1, Repartition: true}}
+	tk := &task{c: &Container{opts: Options{Log: l}}, plan: &jobs.StagePlan{Inputs: inputs}}
+	tk.mu.status.Inputs = make([]InputStatus, len(inputs))
+	if err := tk.captureEnds(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []log.Offset{1, 2}; !slices.Equal(tk.until, want) {
+		t.Errorf("got ends %v, want %v", tk.until, want)
+	}
+}
+
 // TestBoundedRunBesideTransaction: a transaction that is open when a bounded run
 // starts is not part of it, and does not hold it up.
 func TestBoundedRunBesideTransaction(t *testing.T) {

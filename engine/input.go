@@ -31,7 +31,8 @@ type input struct {
 	captured log.Offset
 	// until is the end when the container took the task. A bounded run ends
 	// there; any other waits for the input below it. Marks below it are of a time
-	// in which this task did not run here: see life.observe.
+	// in which this task did not run here, open transactions or not: see
+	// life.observe.
 	until log.Offset
 
 	up upstream // of a repartition input
