@@ -54,10 +54,10 @@ func (a *app) openCluster(ctx context.Context, opts cluster.Options) (*dataDir, 
 	return d, nil
 }
 
-// joinServer reaches the log of a directory that another process holds through
-// that one's Kafka listener, so that a job can run here.
-func (a *app) joinServer(ctx context.Context, d *dataDir) (*dataDir, error) {
-	opts, err := cluster.ParseURL(cluster.Scheme + d.holder.Kafka)
+// joinServer reaches the log of the data directory through the Kafka listener of
+// the process that holds it, so that a job can run here.
+func (a *app) joinServer(ctx context.Context, addr string) (*dataDir, error) {
+	opts, err := cluster.ParseURL(cluster.Scheme + addr)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,7 @@ With --print the layout of a record is yours: %t topic, %p partition, %o offset,
 
 With --group it shares the partitions with the other members of the group, goes
 on where the group has stopped, and commits what it has printed.`,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args, "TOPIC")
 			var start log.Timestamp
 			switch f.from {
@@ -82,28 +82,20 @@ on where the group has stopped, and commits what it has printed.`,
 			if f.group != "" && (f.offset >= 0 || f.last >= 0 || len(f.partitions) > 0) {
 				a.mistake("--group: want it without --offset, --last and --partition: the group says what to read")
 			}
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
-			d, err := a.openData(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer d.closing(&err)
-			if f.group != "" && d.held() && d.holder.Kafka != "" {
-				joined, err := a.joinServer(cmd.Context(), d)
-				if err != nil {
-					return err
+			return a.withData(cmd, func(ctx context.Context, d *dataDir) (err error) {
+				if f.group != "" && d.held() && d.holder.Kafka != "" {
+					if d, err = a.joinServer(ctx, d.holder.Kafka); err != nil {
+						return err
+					}
+					defer d.closing(&err)
 				}
-				defer joined.closing(&err)
-				d = joined
-			}
-			p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: args[0], left: f.limit, until: until, layout: print}
-			err = a.consume(cmd.Context(), d, p, &f, start)
-			if f.follow && cmd.Context().Err() != nil {
-				return nil // the usual end of it
-			}
-			return err
+				p := &recordPrinter{app: a, out: bufio.NewWriterSize(a.out, 64<<10), topic: args[0], left: f.limit, until: until, layout: print}
+				err = a.consume(ctx, d, p, &f, start)
+				if f.follow && ctx.Err() != nil {
+					return nil // the usual end of it
+				}
+				return err
+			})
 		},
 	}
 	c.Flags().StringVar(&f.from, "from", f.from, "where to begin: `earliest`, latest or a time")

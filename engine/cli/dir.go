@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rcrowley/go-metrics"
+	"github.com/spf13/cobra"
 
 	"github.com/gretestream/grete/engine/query"
 	"github.com/gretestream/grete/log"
@@ -153,6 +154,19 @@ func (a *app) holdData(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return &dataDir{Log: l, app: a, path: path, metrics: registry}, nil
+}
+
+// withData runs f on the data directory, if nothing is wrong with the usage.
+func (a *app) withData(cmd *cobra.Command, f func(ctx context.Context, d *dataDir) error) (err error) {
+	if err := a.checkUsage(); err != nil {
+		return err
+	}
+	d, err := a.openData(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer d.closing(&err)
+	return f(cmd.Context(), d)
 }
 
 // ownData opens the directory for a command that has to hold it itself.

@@ -44,52 +44,37 @@ type groups struct {
 
 // withGroups runs f on the groups of the log. A directory that nobody serves is
 // served by this process as long as it takes, to itself.
-func (a *app) withGroups(ctx context.Context, f func(ctx context.Context, g *groups) error) (err error) {
-	if err := a.checkUsage(); err != nil {
-		return err
-	}
-	d, err := a.openData(ctx)
-	if err != nil {
-		return err
-	}
-	defer d.closing(&err)
-	g := &groups{}
-	switch {
-	case d.elsewhere:
-		g.Log = d.Log.(*cluster.Log)
-	case d.held() && d.holder.Kafka == "":
-		return fmt.Errorf("data directory %s is held by \"grete %s\" (pid %d), which serves no Kafka clients: give it --kafka, or wait until it has ended", d.path, d.holder.Command, d.holder.PID)
-	case d.held():
-		joined, err := a.joinServer(ctx, d)
+func (a *app) withGroups(cmd *cobra.Command, f func(ctx context.Context, g *groups) error) error {
+	return a.withData(cmd, func(ctx context.Context, d *dataDir) (err error) {
+		var addr string
+		switch {
+		case d.elsewhere:
+			return f(ctx, &groups{Log: d.Log.(*cluster.Log)})
+		case !d.held():
+			server, err := kafka.Listen(kafka.Options{Log: d.Log.(*log.Embedded), SuperUsers: []string{kafka.Anonymous}, Logger: a.logger})
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			addr = server.Addr()
+		case d.holder.Kafka == "":
+			return fmt.Errorf("data directory %s is held by \"grete %s\" (pid %d), which serves no Kafka clients: give it --kafka, or wait until it has ended", d.path, d.holder.Command, d.holder.PID)
+		default:
+			addr = d.holder.Kafka
+		}
+		joined, err := a.joinServer(ctx, addr)
 		if err != nil {
 			return err
 		}
 		defer joined.closing(&err)
-		g.Log = joined.Log.(*cluster.Log)
-	default:
-		server, err := kafka.Listen(kafka.Options{Log: d.Log.(*log.Embedded), SuperUsers: []string{kafka.Anonymous}, Logger: a.logger})
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-		opts, err := cluster.ParseURL(cluster.Scheme + server.Addr())
-		if err != nil {
-			return err
-		}
-		joined, err := a.openCluster(ctx, opts)
-		if err != nil {
-			return err
-		}
-		defer joined.closing(&err)
-		g.Log, g.own = joined.Log.(*cluster.Log), true
-	}
-	return f(ctx, g)
+		return f(ctx, &groups{Log: joined.Log.(*cluster.Log), own: !d.held()})
+	})
 }
 
 // withGroup is withGroups for the group named by args.
 func (a *app) withGroup(cmd *cobra.Command, args []string, f func(ctx context.Context, g *groups, name string) error) error {
 	a.wantArgs(args, "GROUP")
-	return a.withGroups(cmd.Context(), func(ctx context.Context, g *groups) error {
+	return a.withGroups(cmd, func(ctx context.Context, g *groups) error {
 		err := f(ctx, g, args[0])
 		switch {
 		case errors.Is(err, cluster.ErrUnknownGroup):
@@ -106,7 +91,7 @@ func (a *app) groupList() *cobra.Command {
 		Use: "list", Short: "List the groups with their state and lag",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args)
-			return a.withGroups(cmd.Context(), func(ctx context.Context, g *groups) error {
+			return a.withGroups(cmd, func(ctx context.Context, g *groups) error {
 				list, err := g.Groups(ctx)
 				if err != nil {
 					return err

@@ -48,32 +48,26 @@ all lines are values. With
 it: key, value (or key_base64, value_base64), timestamp, headers, and, if the
 partition is not to be chosen by key, partition. A key or value that is missing
 or null is null.`,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args, "TOPIC")
 			headers := f.parse(a)
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
-			d, err := a.openData(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer d.closing(&err)
-			t, err := ensureTopic(cmd.Context(), d, args[0], f.partitions)
-			if err != nil {
-				return err
-			}
-			p := &producer{app: a, log: d, topic: t, flags: &f, headers: headers, builders: make([]log.Builder, t.Partitions)}
-			parse := p.parseLine
-			if f.format == "json" {
-				parse = p.parseJSON
-			}
-			err = p.run(cmd.Context(), a.in, parse)
-			if err != nil {
-				return fmt.Errorf("%w; %d records before it are in topic %s", err, p.acknowledged, t.Name)
-			}
-			a.notef("Produced %s records to %s.", groupDigits(p.acknowledged), t.Name)
-			return nil
+			return a.withData(cmd, func(ctx context.Context, d *dataDir) error {
+				t, err := ensureTopic(ctx, d, args[0], f.partitions)
+				if err != nil {
+					return err
+				}
+				p := &producer{app: a, log: d, topic: t, flags: &f, headers: headers, builders: make([]log.Builder, t.Partitions)}
+				parse := p.parseLine
+				if f.format == "json" {
+					parse = p.parseJSON
+				}
+				err = p.run(ctx, a.in, parse)
+				if err != nil {
+					return fmt.Errorf("%w; %d records before it are in topic %s", err, p.acknowledged, t.Name)
+				}
+				a.notef("Produced %s records to %s.", groupDigits(p.acknowledged), t.Name)
+				return nil
+			})
 		},
 	}
 	a.intVar(c.Flags(), &f.partitions, "partitions", 1, "`number` of partitions if the topic is new; default 4")

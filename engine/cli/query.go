@@ -38,25 +38,19 @@ With --output csv the answer is window_start_ms,window_start,key,value: a header
 line, then rows in order of window start, then key bytes; with json one object a
 line; with arrow an Arrow IPC stream. Times are RFC 3339, milliseconds since 1970, or
 a time span before now such as -5m.`,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args, "JOB")
 			q := a.parseQuery(cmd, &f)
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
-			d, err := a.openData(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer d.closing(&err)
-			ask, err := a.asker(cmd.Context(), d, args[0], q)
-			if err != nil {
-				return err
-			}
-			if a.common.output == "table" {
-				return a.printAnswer(ask)
-			}
-			return ask(a.out, answerFormat(a.common.output))
+			return a.withData(cmd, func(ctx context.Context, d *dataDir) error {
+				ask, err := a.asker(ctx, d, args[0], q)
+				if err != nil {
+					return err
+				}
+				if a.common.output == "table" {
+					return a.printAnswer(ask)
+				}
+				return ask(a.out, answerFormat(a.common.output))
+			})
 		},
 	}
 	flags := c.Flags()

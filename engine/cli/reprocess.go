@@ -34,7 +34,7 @@ If the job runs in another process, that process is asked to do it, and its
 progress is shown.
 
 ` + a.jobList(),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			job := a.jobArg(args)
 			spec := &reprocessSpec{drop: drop}
 			if from != "earliest" {
@@ -45,31 +45,25 @@ progress is shown.
 				spec.from.Time = time.UnixMilli(ms)
 			}
 			a.checkKafka(cmd)
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
-			d, err := a.openData(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer d.closing(&err)
-			if d.held() {
-				if !d.holder.runs(job.Name) {
-					return fmt.Errorf("data directory %s is held by \"grete %s\" (pid %d), which does not run job %q: end that one first (kill %d)",
-						d.path, d.holder.Command, d.holder.PID, job.Name, d.holder.PID)
+			return a.withData(cmd, func(ctx context.Context, d *dataDir) error {
+				if d.held() {
+					if !d.holder.runs(job.Name) {
+						return fmt.Errorf("data directory %s is held by \"grete %s\" (pid %d), which does not run job %q: end that one first (kill %d)",
+							d.path, d.holder.Command, d.holder.PID, job.Name, d.holder.PID)
+					}
+					if len(f.settings) > 0 {
+						return fmt.Errorf("--set: job %q runs in another process (pid %d) and keeps its settings: end that one first (kill %d)", job.Name, d.holder.PID, d.holder.PID)
+					}
+					if err := d.wantNoKafka(); err != nil {
+						return err
+					}
+					return a.askReprocess(ctx, d, job.Name, spec)
 				}
-				if len(f.settings) > 0 {
-					return fmt.Errorf("--set: job %q runs in another process (pid %d) and keeps its settings: end that one first (kill %d)", job.Name, d.holder.PID, d.holder.PID)
-				}
-				if err := d.wantNoKafka(); err != nil {
+				if err := d.serve("reprocess "+job.Name, job.Name); err != nil {
 					return err
 				}
-				return a.askReprocess(cmd.Context(), d, job.Name, spec)
-			}
-			if err := d.serve("reprocess "+job.Name, job.Name); err != nil {
-				return err
-			}
-			return a.runJob(cmd.Context(), d, &jobRun{job: *job, flags: f, reprocess: spec})
+				return a.runJob(ctx, d, &jobRun{job: *job, flags: f, reprocess: spec})
+			})
 		},
 	}
 	c.Flags().StringVar(&from, "from", from, "where to begin: `earliest` or a time")

@@ -36,19 +36,6 @@ func (a *app) withTopic(cmd *cobra.Command, args []string, f func(ctx context.Co
 	return a.withData(cmd, func(ctx context.Context, d *dataDir) error { return f(ctx, d, args[0]) })
 }
 
-// withData runs f on the data directory, if nothing is wrong with the usage.
-func (a *app) withData(cmd *cobra.Command, f func(ctx context.Context, d *dataDir) error) (err error) {
-	if err := a.checkUsage(); err != nil {
-		return err
-	}
-	d, err := a.openData(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer d.closing(&err)
-	return f(cmd.Context(), d)
-}
-
 func (a *app) topicCreate() *cobra.Command {
 	var partitions int
 	var configs map[string]string
@@ -79,37 +66,31 @@ func (a *app) topicList() *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use: "list", Short: "List the topics",
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			a.wantArgs(args)
-			if err := a.checkUsage(); err != nil {
-				return err
-			}
-			d, err := a.openData(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer d.closing(&err)
-			topics, err := d.Topics(cmd.Context())
-			if err != nil {
-				return err
-			}
-			r := &rows{columns: []column{{title: "Topic"}, {"Partitions", true}, {"Records", true}, {title: "Internal"}}}
-			for i := range topics {
-				t := &topics[i]
-				if isInternal(t) && !all {
-					continue
+			return a.withData(cmd, func(ctx context.Context, d *dataDir) error {
+				topics, err := d.Topics(ctx)
+				if err != nil {
+					return err
 				}
-				var records int64
-				for p := range t.Partitions {
-					b, err := d.Bounds(cmd.Context(), log.TopicPartition{Topic: t.Name, Partition: int32(p)})
-					if err != nil {
-						return err
+				r := &rows{columns: []column{{title: "Topic"}, {"Partitions", true}, {"Records", true}, {title: "Internal"}}}
+				for i := range topics {
+					t := &topics[i]
+					if isInternal(t) && !all {
+						continue
 					}
-					records += int64(b.End - b.Start)
+					var records int64
+					for p := range t.Partitions {
+						b, err := d.Bounds(ctx, log.TopicPartition{Topic: t.Name, Partition: int32(p)})
+						if err != nil {
+							return err
+						}
+						records += int64(b.End - b.Start)
+					}
+					r.add(t.Name, t.Partitions, records, isInternal(t))
 				}
-				r.add(t.Name, t.Partitions, records, isInternal(t))
-			}
-			return a.print(r)
+				return a.print(r)
+			})
 		},
 	}
 	a.boolVar(c.Flags(), &all, "all", "list internal topics as well")
