@@ -74,6 +74,9 @@ func (s *Server) alterResource(ctx context.Context, r *request, kind kmsg.Config
 	if !sets {
 		return nil
 	}
+	if kind == kmsg.ConfigResourceTypeClientMetrics {
+		return problemf(kerr.InvalidRequest, "metrics of clients are not taken here (KIP-714): nothing can be asked of %q", name)
+	}
 	return problemf(kerr.InvalidRequest, "configs of %v are set by the command line of the server, when it starts", kind)
 }
 

@@ -197,17 +197,25 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 	f("unknown", []change{op(set, "retention.weeks", "1")}, kerr.InvalidConfig, nil)
 
 	how := set
-	g := func(kind kmsg.ConfigResourceType, name string, want *kerr.Error) {
+	g := func(kind kmsg.ConfigResourceType, name string, want *kerr.Error) (words string) {
 		t.Helper()
 		req := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		req.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kind, ResourceName: name, Configs: []change{op(how, "retention.ms", "1")}}}
 		resp := ask[*kmsg.IncrementalAlterConfigsResponse](c, req)
 		wantCode(t, fmt.Sprint(kind, name), resp.Resources[0].ErrorCode, want)
+		if m := resp.Resources[0].ErrorMessage; m != nil {
+			words = *m
+		}
+		return words
 	}
 	g(kmsg.ConfigResourceTypeTopic, "unknown", kerr.UnknownTopicOrPartition)
 	g(kmsg.ConfigResourceTypeTopic, "__consumer_offsets", kerr.InvalidConfig)
 	g(kmsg.ConfigResourceTypeBroker, "1", kerr.InvalidRequest)
 	g(kmsg.ConfigResourceTypeBroker, "", kerr.InvalidRequest)
+	g(kmsg.ConfigResourceTypeBrokerLogger, "1", kerr.InvalidRequest)
+	if words := g(kmsg.ConfigResourceTypeClientMetrics, "m", kerr.InvalidRequest); !strings.Contains(words, "metrics of clients") {
+		t.Errorf("metrics of clients: %q", words)
+	}
 	how = unset // as kafka-reassign-partitions --verify does with throttles
 	g(kmsg.ConfigResourceTypeBroker, "1", nil)
 
