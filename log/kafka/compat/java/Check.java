@@ -580,6 +580,11 @@ public class Check {
                 tool(tools + "LogDirsCommand", args(server + "--describe --topic-list " + t), "\"partition\":\"" + t + "-0\",\"size\":[1-9]");
             });
             check("kafka-cluster", () -> tool(tools + "ClusterTool", args("cluster-id --bootstrap-server " + bootstrap), "Cluster ID: \\S+"));
+            check("kafka-metadata-quorum", () -> {
+                tool(tools + "MetadataQuorumCommand", args(server + "describe --status"), "LeaderId:\\s+\\d+", "CurrentVoters:\\s+\\[.*\\d+", "CurrentObservers:\\s+\\[\\]");
+                tool(tools + "MetadataQuorumCommand", args(server + "describe --replication"), "\\sLeader\\s");
+            });
+            check("kafka-client-metrics", () -> tool(tools + "ClientMetricsCommand", args(server + "--list")));
             check("kafka-reassign-partitions", Tools::reassign);
             check("ClientCompatibilityTest", Tools::compatibility);
             check("TransactionalMessageCopier", Tools::copier);
