@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -53,6 +55,30 @@ func loadCertificate(certFile, keyFile string, now func() time.Time) (*reloaded[
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		return &pair, err
 	}, certFile, keyFile)
+}
+
+// trustOnly is the TLS of a client that reaches a server of this machine: it
+// trusts the one certificate that is in the file now, whatever name it has and
+// whoever signed it.
+func trustOnly(certFile string) (*tls.Config, error) {
+	text, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the server's certificate: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return nil, fmt.Errorf("read the server's certificate: no certificate first in %s", certFile)
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // of name and signers; instead:
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if !bytes.Equal(s.PeerCertificates[0].Raw, block.Bytes) {
+				return fmt.Errorf("the server has another certificate than is in %s", certFile)
+			}
+			return nil
+		},
+	}, nil
 }
 
 // loadAuthorities reads those that certificates of clients are checked by.

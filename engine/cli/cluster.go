@@ -55,13 +55,24 @@ func (a *app) openCluster(ctx context.Context, opts cluster.Options) (*dataDir, 
 }
 
 // joinServer reaches the log of the data directory through the Kafka listener of
-// the process that holds it, so that a job can run here.
-func (a *app) joinServer(ctx context.Context, addr string) (*dataDir, error) {
-	opts, err := cluster.ParseURL(cluster.Scheme + addr)
+// the process that holds it, so that a job can run here. The user, if the listener
+// wants one, is that of the environment, as with --log.
+func (a *app) joinServer(ctx context.Context, holder *running) (*dataDir, error) {
+	opts, err := cluster.ParseURL(cluster.Scheme + holder.Kafka)
 	if err != nil {
 		return nil, err
 	}
-	return a.openCluster(ctx, opts)
+	if holder.KafkaCert != "" {
+		if opts.TLS, err = trustOnly(holder.KafkaCert); err != nil {
+			return nil, err
+		}
+	}
+	d, err := a.openCluster(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("join \"grete %s\" (pid %d); if its clients must say who they are, set %s and %s, or use --log: %w",
+			holder.Command, holder.PID, cluster.EnvUser, cluster.EnvPassword, err)
+	}
+	return d, nil
 }
 
 // Beside running.json, which is the holder's, every process that runs a job on a

@@ -84,7 +84,7 @@ on where the group has stopped, and commits what it has printed.`,
 			}
 			return a.withData(cmd, func(ctx context.Context, d *dataDir) (err error) {
 				if f.group != "" && d.held() && d.holder.Kafka != "" {
-					if d, err = a.joinServer(ctx, d.holder.Kafka); err != nil {
+					if d, err = a.joinServer(ctx, d.holder); err != nil {
 						return err
 					}
 					defer d.closing(&err)

@@ -39,8 +39,9 @@ type running struct {
 	PID       int       `json:"pid"`
 	Command   string    `json:"command"` // such as "run pageviews"
 	Jobs      []string  `json:"jobs,omitempty"`
-	Addresses []string  `json:"addresses"`       // host:port of the HTTP server
-	Kafka     string    `json:"kafka,omitempty"` // host:port of the Kafka listener
+	Addresses []string  `json:"addresses"`           // host:port of the HTTP server
+	Kafka     string    `json:"kafka,omitempty"`     // host:port of the Kafka listener
+	KafkaCert string    `json:"kafkaCert,omitempty"` // file of its certificate; empty: no TLS
 	Token     string    `json:"token"`
 	Started   time.Time `json:"started"`
 }
@@ -216,6 +217,11 @@ func (d *dataDir) serve(command string, jobs ...string) error {
 	}
 	if d.kafka != nil {
 		r.Kafka = d.kafka.Local()
+		if a.security.certificate != nil {
+			if r.KafkaCert, err = filepath.Abs(a.security.cert); err != nil {
+				return err
+			}
+		}
 	}
 	d.announced = runningFile
 	if d.elsewhere {

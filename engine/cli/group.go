@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,23 +47,21 @@ type groups struct {
 // served by this process as long as it takes, to itself.
 func (a *app) withGroups(cmd *cobra.Command, f func(ctx context.Context, g *groups) error) error {
 	return a.withData(cmd, func(ctx context.Context, d *dataDir) (err error) {
-		var addr string
+		server := d.holder
 		switch {
 		case d.elsewhere:
 			return f(ctx, &groups{Log: d.Log.(*cluster.Log)})
 		case !d.held():
-			server, err := kafka.Listen(kafka.Options{Log: d.Log.(*log.Embedded), SuperUsers: []string{kafka.Anonymous}, Logger: a.logger})
+			own, err := kafka.Listen(kafka.Options{Log: d.Log.(*log.Embedded), SuperUsers: []string{kafka.Anonymous}, Logger: a.logger})
 			if err != nil {
 				return err
 			}
-			defer server.Close()
-			addr = server.Addr()
+			defer own.Close()
+			server = &running{PID: os.Getpid(), Command: "group", Kafka: own.Addr()}
 		case d.holder.Kafka == "":
 			return fmt.Errorf("data directory %s is held by \"grete %s\" (pid %d), which serves no Kafka clients: give it --kafka, or wait until it has ended", d.path, d.holder.Command, d.holder.PID)
-		default:
-			addr = d.holder.Kafka
 		}
-		joined, err := a.joinServer(ctx, addr)
+		joined, err := a.joinServer(ctx, server)
 		if err != nil {
 			return err
 		}

@@ -81,7 +81,7 @@ func (a *app) holdForJob(ctx context.Context, job string) (*dataDir, error) {
 		if err := d.wantNoKafka(); err != nil {
 			return nil, err
 		}
-		return a.joinServer(ctx, h.Kafka)
+		return a.joinServer(ctx, h)
 	}
 	advice := fmt.Sprintf("a job runs in the process that holds the directory: end that one first (kill %d), or use another --data", h.PID)
 	if strings.HasPrefix(h.Command, "ingest ") {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,29 @@ func TestServeFlags(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestJoinGuardedServer: commands that work through the Kafka listener of the
+// process that holds the directory trust its certificate, and no other; who they
+// are is for the environment to say.
+func TestJoinGuardedServer(t *testing.T) {
+	dir, files := t.TempDir(), t.TempDir()
+	cert, key := writeCert(t, files, "server")
+	other, _ := writeCert(t, files, "other")
+	must(t, "alice-pw", "user", "add", "alice", "--data", dir)
+	h := hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--auth", "scram", "--super-user", "alice", "--tls-cert", cert, "--tls-key", key)
+	h.ask(0, "produce lines", "a\tone\n", "Produced 1")
+	h.ask(1, "group list", "", "GRETE_KAFKA_USER")
+	t.Setenv("GRETE_KAFKA_USER", "alice")
+	t.Setenv("GRETE_KAFKA_PASSWORD", "alice-pw")
+	h.ask(0, "consume lines --group readers --print %k", "", "a")
+	h.ask(0, "group describe readers", "", "readers", "lines")
+	h.ask(0, "run shout --until-end --http 127.0.0.1:0", "", "1 records")
+	if err := os.Rename(other, cert); err != nil { // before the server looks
+		t.Fatal(err)
+	}
+	h.ask(1, "group list", "", "another certificate")
+	h.end()
 }
 
 // TestRunIsGuarded: run knows Kafka clients and those of HTTP as serve does, and
