@@ -24,6 +24,9 @@ const (
 	linger     = 5 * time.Millisecond
 	rate       = 20_000 // records/s, where latency is measured
 
+	// rest is how long a run waits for what the one before has left.
+	rest = time.Second
+
 	// bytesPerRecord is what a record of 100 B takes in a batch.
 	bytesPerRecord = 110
 )
@@ -70,7 +73,11 @@ func measure(ctx context.Context, s *server, w workload, d time.Duration) (r res
 		return r, err
 	}
 	defer func() { err = errors.Join(err, l.deleteTopic(ctx)) }()
-	// What the run before has left to be written is not paid by this one.
+	// What the run before has left to be deleted and written is not paid by this one.
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+	}
 	syscall.Sync()
 	var cpu time.Duration
 	var began time.Time
@@ -90,6 +97,9 @@ func measure(ctx context.Context, s *server, w workload, d time.Duration) (r res
 func (l *load) createTopic(ctx context.Context) error {
 	t := kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = l.topic, partitions, 1
+	// What is deleted goes at once: Kafka's minute would end amid another run.
+	now := "0"
+	t.Configs = []kmsg.CreateTopicsRequestTopicConfig{{Name: "file.delete.delay.ms", Value: &now}}
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.Topics, req.TimeoutMillis = []kmsg.CreateTopicsRequestTopic{t}, 30_000
 	resp, err := req.RequestWith(ctx, l.cl)
