@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"testing"
 
 	"github.com/gretestream/grete/jobs"
@@ -14,78 +13,47 @@ import (
 // was killed hides what other tasks have committed behind it. A task that was
 // fenced finds its checkpoint all the same; one that has none there does not wait.
 func TestCheckpointBehindOpenTransaction(t *testing.T) {
-	ctx := context.Background()
-	l, err := log.Open("data", log.Options{FS: logtest.NewDisk(1), ReserveBytes: -1, BallastBytes: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if _, err := l.CreateTopic(ctx, log.TopicSpec{Name: "checkpoint", Partitions: 1}); err != nil {
-		t.Fatal(err)
-	}
-	tp := log.TopicPartition{Topic: "checkpoint"}
-	batch := func(task string, epoch log.Epoch) []byte {
-		var b log.Builder
+	l := logtest.Open(t)
+	tp := logtest.Create(t, l, "checkpoint", 1)[0]
+	checkpoint := func(task string, epoch log.Epoch) log.Record {
 		c := jobs.Checkpoint{Epoch: epoch}
-		b.Append(1, []byte(task), c.AppendTo(nil))
-		return slices.Clone(b.Bytes())
+		return log.Record{Timestamp: 1, Key: []byte(task), Value: c.AppendTo(nil)}
 	}
-	commit := func(c *log.Commit) {
+	logtest.Append(t, l, tp, checkpoint("a-0", 1), checkpoint("b-0", 1), checkpoint("c-0", 1))
+	end := logtest.Begin(t, l, tp, checkpoint("a-0", 2))
+	logtest.Append(t, l, tp, checkpoint("b-0", 3))
+	want := func(points map[string]savedPoint, epochs map[string]log.Epoch) {
 		t.Helper()
-		if _, err := l.Commit(ctx, c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, task := range []string{"a-0", "b-0", "c-0"} {
-		commit(&log.Commit{Writes: []log.Write{{TopicPartition: tp, Batches: batch(task, 1)}}})
-	}
-	id, err := l.NewProducerID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := batch("a-0", 2)
-	log.StampProducer(open, id, 0, 0, true)
-	pd, err := l.Produce(tp, open, log.ProduceOptions{})
-	if err == nil {
-		_, err = pd.Wait(ctx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	commit(&log.Commit{Writes: []log.Write{{TopicPartition: tp, Batches: batch("b-0", 3)}}})
-
-	// Nobody's own, and that of a task without a record behind the transaction.
-	for _, fenced := range [][]string{nil, {"c-0"}} {
-		points, err := readCheckpoints(ctx, l, "checkpoint", fenced...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, task := range []string{"a-0", "b-0", "c-0"} {
-			if e := points[task].checkpoint.Epoch; e != 1 {
-				t.Errorf("fenced %v: task %s: got epoch %d, want 1", fenced, task, e)
+		for task, epoch := range epochs {
+			if got := points[task].checkpoint.Epoch; got != epoch {
+				t.Errorf("task %s: got epoch %d, want %d", task, got, epoch)
 			}
 		}
 	}
 
-	stopped, stop := context.WithCancel(ctx)
+	// Nobody's own, and that of a task without a record behind the transaction.
+	for _, fenced := range [][]string{nil, {"c-0"}} {
+		points, err := readCheckpoints(t.Context(), l, "checkpoint", fenced...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(points, map[string]log.Epoch{"a-0": 1, "b-0": 1, "c-0": 1})
+	}
+	stopped, stop := context.WithCancel(t.Context())
 	stop()
 	if points, err := readCheckpoints(stopped, l, "checkpoint", "b-0"); err == nil {
 		t.Fatalf("read past an open transaction: got %v", points)
 	}
-	found := make(chan error)
 	var points map[string]savedPoint
+	found := make(chan error)
 	go func() {
 		var err error
-		points, err = readCheckpoints(ctx, l, "checkpoint", "b-0")
+		points, err = readCheckpoints(t.Context(), l, "checkpoint", "b-0")
 		found <- err
 	}()
-	commit(&log.Commit{Markers: []log.Marker{{TopicPartition: tp, ProducerID: id}}}) // aborted
+	end(false)
 	if err := <-found; err != nil {
 		t.Fatal(err)
 	}
-	for task, want := range map[string]log.Epoch{"a-0": 1, "b-0": 3, "c-0": 1} {
-		if e := points[task].checkpoint.Epoch; e != want {
-			t.Errorf("task %s: got epoch %d, want %d", task, e, want)
-		}
-	}
+	want(points, map[string]log.Epoch{"a-0": 1, "b-0": 3, "c-0": 1})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 	op "github.com/gretestream/grete/operators"
 )
 
@@ -129,23 +130,9 @@ func TestEndsBesideTransaction(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 1)
 	n.view(0, 1_000, "a")
-	l := n.log.(*log.Embedded)
-	id, err := l.NewProducerID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b log.Builder
-	b.Append(2_000, []byte("a"), []byte("a"))
-	log.StampProducer(b.Bytes(), id, 0, 0, true)
-	produced, err := l.Produce(log.TopicPartition{Topic: "views"}, b.Bytes(), log.ProduceOptions{})
-	if err == nil {
-		_, err = produced.Wait(context.Background())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	logtest.Begin(t, n.log, log.TopicPartition{Topic: "views"}, log.Record{Timestamp: 2_000, Key: []byte("a"), Value: []byte("a")})
 	inputs := []jobs.InputPlan{{Topic: "views", Partitions: 1}, {Topic: "views", Partitions: 1, Repartition: true}}
-	tk := &task{c: &Container{opts: Options{Log: l}}, plan: &jobs.StagePlan{Inputs: inputs}}
+	tk := &task{c: &Container{opts: Options{Log: n.log}}, plan: &jobs.StagePlan{Inputs: inputs}}
 	tk.mu.status.Inputs = make([]InputStatus, len(inputs))
 	if err := tk.captureEnds(context.Background()); err != nil {
 		t.Fatal(err)
@@ -161,34 +148,12 @@ func TestBoundedRunBesideTransaction(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 1)
 	n.view(0, 1_000, "a")
-	l, ok := n.log.(*log.Embedded)
-	if !ok {
-		t.Fatalf("the node's log is a %T", n.log)
-	}
-	id, err := l.NewProducerID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b log.Builder
-	b.Append(2_000, []byte("a"), []byte("a"))
-	open := slices.Clone(b.Bytes())
-	log.StampProducer(open, id, 0, 0, true)
-	tp := log.TopicPartition{Topic: "views"}
-	produced, err := l.Produce(tp, open, log.ProduceOptions{})
-	if err == nil {
-		_, err = produced.Wait(context.Background())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	end := logtest.Begin(t, n.log, log.TopicPartition{Topic: "views"}, log.Record{Timestamp: 2_000, Key: []byte("a"), Value: []byte("a")})
 	n.view(0, 3_000, "a")
 	n.runUntilEnd(countJob)
 	wantRows(t, n.finals(), map[string][]int64{"0 a": {1}})
 
-	commit := log.Commit{Markers: []log.Marker{{TopicPartition: tp, ProducerID: id, Commit: true}}}
-	if _, err := l.Commit(context.Background(), &commit); err != nil {
-		t.Fatal(err)
-	}
+	end(true)
 	n.runUntilEnd(countJob)
 	wantRows(t, n.finals(), map[string][]int64{"0 a": {1, 3}})
 }

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"testing"
 
@@ -41,41 +40,28 @@ func FuzzDecodeDeployment(f *testing.F) {
 // TestSaveBehindOpenTransaction: the deploy of another job that was killed does not
 // hide from Save what is stored.
 func TestSaveBehindOpenTransaction(t *testing.T) {
-	ctx := context.Background()
-	l, err := log.Open("data", log.Options{FS: logtest.NewDisk(1), ReserveBytes: -1, BallastBytes: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	other := &Deployment{From: log.NoTimestamp, Plan: Plan{Job: "other", Generation: 1}}
-	if err := other.Save(ctx, l, nil); err != nil {
-		t.Fatal(err)
-	}
-	id, err := l.NewProducerID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b log.Builder
-	b.Append(1, []byte("other"), []byte("never committed"))
-	log.StampProducer(b.Bytes(), id, 0, 0, true)
-	tp := log.TopicPartition{Topic: PlansTopic}
-	pd, err := l.Produce(tp, b.Bytes(), log.ProduceOptions{})
-	if err == nil {
-		_, err = pd.Wait(ctx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx := t.Context()
+	l := &looked{Log: logtest.Open(t), behind: make(chan struct{}, 1)}
+	tp := logtest.Create(t, l, PlansTopic, 1)[0]
+	end := logtest.Begin(t, l.Log, tp, log.Record{Key: []byte("other"), Value: []byte("never committed")})
 	d := &Deployment{From: log.NoTimestamp, Plan: Plan{Job: "counts", Generation: 1}}
 	if err := d.Save(ctx, l, nil); err != nil {
 		t.Fatal(err)
 	}
+	select {
+	case <-l.behind:
+	default:
+		t.Fatal("saved without a look behind the open transaction")
+	}
 	d.Plan.Generation = 2
 	saved := make(chan error)
 	go func() { saved <- d.Save(ctx, l, nil) }()
-	if _, err := l.Commit(ctx, &log.Commit{Markers: []log.Marker{{TopicPartition: tp, ProducerID: id}}}); err != nil {
-		t.Fatal(err)
+	select {
+	case <-l.behind: // while the transaction is open
+	case err := <-saved:
+		t.Fatalf("saved without a look behind the open transaction: %v", err)
 	}
+	end(false)
 	if err := <-saved; !errors.Is(err, ErrOvertaken) {
 		t.Fatalf("saved over what is stored: got %v, want ErrOvertaken", err)
 	}
@@ -83,4 +69,17 @@ func TestSaveBehindOpenTransaction(t *testing.T) {
 	if err != nil || stored.Plan.Generation != 1 {
 		t.Fatalf("got %+v and %v, want generation 1", stored, err)
 	}
+}
+
+// looked is a log that tells when somebody looks behind an open transaction.
+type looked struct {
+	log.Log
+	behind chan struct{}
+}
+
+func (l *looked) OpenReader(tp log.TopicPartition, from log.Offset, opts log.ReaderOptions) (log.Reader, error) {
+	if opts.Uncommitted {
+		l.behind <- struct{}{}
+	}
+	return l.Log.OpenReader(tp, from, opts)
 }

@@ -70,6 +70,37 @@ func Append(t testing.TB, l log.Log, tp log.TopicPartition, recs ...log.Record) 
 	return at
 }
 
+// Begin writes a record to a partition of an embedded log, in a transaction that
+// it leaves open. What it returns ends that.
+func Begin(t testing.TB, l log.Log, tp log.TopicPartition, r log.Record) (end func(commit bool)) {
+	t.Helper()
+	e, ok := l.(*log.Embedded)
+	if !ok {
+		t.Fatalf("begin a transaction: the log is a %T, want an embedded one", l)
+	}
+	id, err := e.NewProducerID()
+	if err != nil {
+		t.Fatalf("begin a transaction: %v", err)
+	}
+	var b log.Builder
+	b.Append(r.Timestamp, r.Key, r.Value, r.Headers...)
+	log.StampProducer(b.Bytes(), id, 0, 0, true)
+	pd, err := e.Produce(tp, b.Bytes(), log.ProduceOptions{})
+	if err == nil {
+		_, err = pd.Wait(context.Background())
+	}
+	if err != nil {
+		t.Fatalf("write to %s in a transaction: %v", tp, err)
+	}
+	return func(commit bool) {
+		t.Helper()
+		marker := log.Marker{TopicPartition: tp, ProducerID: id, Commit: commit}
+		if _, err := l.Commit(context.Background(), &log.Commit{Markers: []log.Marker{marker}}); err != nil {
+			t.Fatalf("end the transaction on %s: %v", tp, err)
+		}
+	}
+}
+
 // Fill adds n records to a partition, in appends of up to 1,000. Record i is
 // f(i); without f it has timestamp i, key "k<i>" and value "v<i>".
 func Fill(t testing.TB, l log.Log, tp log.TopicPartition, n int, f func(i int) log.Record) {
