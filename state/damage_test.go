@@ -210,6 +210,35 @@ func TestFailingSyncDuringClose(t *testing.T) {
 	checkAgainstLog(t, l, d)
 }
 
+// Where Pebble is given up in the middle of an update, what reads the caller's
+// memory has ended when the update returns.
+func TestGivenUpAmidUpdate(t *testing.T) {
+	l, disk := newFakeLog("a.changelog"), logtest.NewDisk(1)
+	d := open(t, l, testSpec("a"), Options{FS: disk})
+	filling, fill, updated := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	read := false // the race detector sees who comes too early, too
+	go func() {
+		defer close(updated)
+		err := d.update(1, 1, func(changeWriter) error {
+			close(filling)
+			<-fill
+			read = true
+			return nil
+		})
+		if !read || !errors.Is(err, ErrFailed) {
+			t.Errorf("update returned with %v, its caller's memory read: %t", err, read)
+		}
+	}()
+	<-filling
+	d.failure.fatal(errors.New("given up"), true)
+	for range 1000 { // for the update to return too early in
+		runtime.Gosched()
+	}
+	close(fill)
+	<-updated
+	mustClose(t, d)
+}
+
 // isClosed tells whether Close has begun: from then on Pebble panics.
 func isClosed(p *pebble.DB) (closed bool) {
 	defer func() { closed = recover() != nil }()
