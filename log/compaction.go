@@ -59,7 +59,7 @@ func (l *Embedded) compact() error {
 		budget -= pass.read
 		l.m.compacted.Inc(pass.read)
 		if err != nil && !p.topic.gone(l) {
-			errs = append(errs, fmt.Errorf("compact %s: %w", p.tp, err))
+			errs = append(errs, fmt.Errorf("compact %s: %w", p.tp, asNoSpace(err)))
 		}
 		select {
 		case <-l.stop:

@@ -118,10 +118,7 @@ func tryOpen(dir string, opts Options) (*Embedded, error) {
 	if l.lock != nil {
 		_ = l.lock.Close()
 	}
-	if vfs.IsNoSpaceError(err) && !errors.Is(err, ErrNoSpace) {
-		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
-	}
-	return nil, err
+	return nil, asNoSpace(err)
 }
 
 func (l *Embedded) startWorkers() {

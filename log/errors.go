@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/vfs"
 )
 
 // What callers branch on. Each is wrapped with what was wanted and what was got.
@@ -35,6 +36,14 @@ var (
 
 // isNotExist tells whether a file was not there.
 func isNotExist(err error) bool { return oserror.IsNotExist(err) }
+
+// asNoSpace makes the disk's own word for being full an ErrNoSpace.
+func asNoSpace(err error) error {
+	if vfs.IsNoSpaceError(err) && !errors.Is(err, ErrNoSpace) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return err
+}
 
 // damageAt is ErrCorrupt with the place of the damage.
 type damageAt struct {

@@ -375,6 +375,62 @@ func TestFaultFullDiskLeavesRoomForOffsets(t *testing.T) {
 	}
 }
 
+// TestFaultFullDiskCompaction gives compaction too little room, by a page more
+// each time: it says that the disk is full, leaves the log as it was, and is
+// done when there is room.
+func TestFaultFullDiskCompaction(t *testing.T) {
+	d := newDisk(1)
+	l, err := log.Open("data", tiny(d, log.SyncPolicy{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, tp := context.Background(), log.TopicPartition{Topic: "t"}
+	compact := map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"}
+	if _, err := l.CreateTopic(ctx, log.TopicSpec{Name: "t", Partitions: 1, Configs: compact}); err != nil {
+		t.Fatal(err)
+	}
+	h := newHistory()
+	for range 30 {
+		if _, err := l.Append(ctx, tp, encode(h.ids(20))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, before, err := readWhole(l, tp, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for {
+		d.SetSpace(d.Used() + int64(refused)<<12)
+		err := l.Maintain()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, log.ErrNoSpace) {
+			t.Fatalf("maintain with %d pages: got %v, want %v", refused, err, log.ErrNoSpace)
+		}
+		refused++
+		_, now, err := readWhole(l, tp, true)
+		if err != nil {
+			t.Fatalf("after maintain with %d pages: %v", refused, err)
+		}
+		if len(now) != len(before) {
+			t.Fatalf("after maintain with %d pages: %d records, want %d as before", refused, len(now), len(before))
+		}
+	}
+	_, after, err := readWhole(l, tp, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused < 3 || len(after) >= len(before) {
+		t.Errorf("refused %d times, %d records of %d left: compaction had room from the start, or none", refused, len(after), len(before))
+	}
+	if err := l.Failure(); err != nil {
+		t.Errorf("the log is read-only: %v", err)
+	}
+}
+
 // TestFaultFullDiskDeleteTopic: what makes room must not be refused for want of
 // room, as long as there is the ballast.
 func TestFaultFullDiskDeleteTopic(t *testing.T) {
