@@ -704,6 +704,7 @@ func TestTxnCrashAgainAndAgain(t *testing.T) {
 				d.CrashAtSync(1+r.IntN(10), logtest.When(r.IntN(2)))
 			}
 			l, err := open()
+			d.CrashAtSync(0, logtest.Before)
 			if d.Crashed() {
 				if l != nil {
 					_ = l.Close()
@@ -714,7 +715,6 @@ func TestTxnCrashAgainAndAgain(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: open: %v", where, err)
 			}
-			d.CrashAtSync(0, logtest.Before)
 			w := &txnWorkload{r: r, l: l, m: m}
 			if err := w.resume(); err != nil {
 				_ = l.Close()

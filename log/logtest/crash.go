@@ -70,7 +70,8 @@ func (d *Disk) OnSync(f func(SyncPoint)) {
 	d.onSync = f
 }
 
-// CrashAtSync cuts the power at the n-th sync from power on, see Stats. From
+// CrashAtSync cuts the power at the n-th sync from power on, see Stats, or at
+// the next one if other goroutines are past that; 0 takes the order back. From
 // there on every call fails with ErrCrashed; Crash gives the disk that is left.
 func (d *Disk) CrashAtSync(n int, when When) {
 	d.mu.Lock()
@@ -109,6 +110,11 @@ func (d *Disk) Kill() *Disk {
 	defer d.mu.Unlock()
 	d.cut()
 	return d.killed()
+}
+
+// cutsAt tells whether CrashAtSync meant this moment.
+func (d *Disk) cutsAt(p SyncPoint) bool {
+	return d.cutAt > 0 && p.N >= d.cutAt && p.When == d.cutWhen
 }
 
 func (d *Disk) cut() {

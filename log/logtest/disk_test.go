@@ -219,12 +219,12 @@ func TestOldDiskIsDeadAfterCrash(t *testing.T) {
 }
 
 func TestCrashAtSync(t *testing.T) {
-	for _, when := range []logtest.When{logtest.Before, logtest.After} {
+	for i, when := range []logtest.When{logtest.Before, logtest.After, logtest.Before, logtest.After} {
 		d := logtest.NewDisk(1)
 		f := write(t, d, "a", "1")
 		sync(t, f)
 		syncDir(t, d, "/")
-		d.CrashAtSync(3, when)
+		d.CrashAtSync(3-i/2, when) // the second two: of one that is past, the next
 		f.Write([]byte("2"))
 		if err := f.Sync(); !errors.Is(err, logtest.ErrCrashed) {
 			t.Fatalf("%s: got %v, want a crash", when, err)

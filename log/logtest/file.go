@@ -190,7 +190,7 @@ func (f *file) Sync() error {
 	}
 	at := SyncPoint{N: d.stats.Syncs, Name: f.name, When: Before}
 	hook := d.onSync
-	if d.cutAt == at.N && d.cutWhen == Before {
+	if d.cutsAt(at) {
 		d.cut()
 		d.mu.Unlock()
 		return pathError("sync", f.name, ErrCrashed)
@@ -218,7 +218,8 @@ func (f *file) Sync() error {
 	} else {
 		f.n.sync()
 	}
-	if d.cutAt == at.N && d.cutWhen == After {
+	at.When = After
+	if d.cutsAt(at) {
 		d.cut()
 		d.mu.Unlock()
 		return pathError("sync", f.name, ErrCrashed)
@@ -226,7 +227,6 @@ func (f *file) Sync() error {
 	d.mu.Unlock()
 
 	if hook != nil {
-		at.When = After
 		hook(at)
 		if d.Crashed() {
 			return pathError("sync", f.name, ErrCrashed)
