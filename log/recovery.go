@@ -42,7 +42,11 @@ func (l *Embedded) open() error {
 		return err
 	}
 
-	if clean {
+	if !clean {
+		if err := l.confirmNames(); err != nil {
+			return err
+		}
+	} else {
 		// Before the first write, or a crash would be taken for a clean end.
 		if err := l.fs.Remove(cleanMark); err != nil {
 			return fmt.Errorf("remove %s: %w", cleanMark, err)
@@ -121,12 +125,32 @@ func (l *Embedded) loadOrInit() (*meta, error) {
 	if err := replaceFile(l.fs, formatFile, fmt.Appendf(nil, "%d\n", formatVersion)); err != nil {
 		return nil, err
 	}
-	// The directory's own entry, and those above it, may be new too. A parent
-	// that cannot be opened is not ours, and holds no entry that could be lost.
+	l.syncParents()
+	return m, nil
+}
+
+// syncParents makes the directory's own entry durable, and those above it, which
+// may be new too. A parent that cannot be opened is not ours, and holds no entry
+// that could be lost.
+func (l *Embedded) syncParents() {
 	for dir := l.dir; l.fs.PathDir(dir) != dir; dir = l.fs.PathDir(dir) {
 		_ = syncDir(l.fs, l.fs.PathDir(dir))
 	}
-	return m, nil
+}
+
+// confirmNames makes durable which file is the meta, before anything is done that
+// only this one speaks of. A process may have been killed between the rename and
+// the sync of the directory: the operating system shows the new file, and a power
+// cut would bring the old one back. So it is with the format file.
+func (l *Embedded) confirmNames() error {
+	if err := syncDir(l.fs, l.fs.PathJoin(l.dir, metaDirName)); err != nil {
+		return err
+	}
+	if err := syncDir(l.fs, l.dir); err != nil {
+		return err
+	}
+	l.syncParents()
+	return nil
 }
 
 func checkFormat(name string, data []byte) error {
@@ -315,6 +339,9 @@ func (r *recovery) run(m *meta) error {
 			return fmt.Errorf("partition %s: %w", p.tp, err)
 		}
 	}
+	if err := r.syncReferences(); err != nil {
+		return fmt.Errorf("sync what the journal refers to: %w", err)
+	}
 	if err := r.replay(); err != nil {
 		return err
 	}
@@ -337,6 +364,21 @@ func (r *recovery) run(m *meta) error {
 		return err
 	}
 	return l.loadOffsets()
+}
+
+// syncReferences makes durable what the journal refers to, before anything else of
+// its entries is: a process that was killed may have written it and not synced it,
+// so that a power cut would leave the other half of a commit.
+func (r *recovery) syncReferences() error {
+	for _, p := range r.order {
+		if r.walks[p].ref == nil {
+			continue
+		}
+		if err := r.l.syncPartition(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finishDeletions takes their names from what is left of deleted topics, so that

@@ -20,13 +20,18 @@ func (r *recovery) settle(p *partition, vouched Offset) error {
 		}
 	}
 	for _, ms := range w.meta.Segments {
-		// A crash came between the meta that says so and the rename.
+		if ms.Swap == "" {
+			continue
+		}
+		// The rename may have been done by a process that was killed before it could
+		// make it durable: that is to come before a meta without the name.
+		p.newFiles = true
 		if slices.Contains(w.cleaned, ms.Swap) {
+			// A crash came between the meta that says so and the rename.
 			s := newSegment(l.fs, p.dir, ms.Base, 0)
 			if err := l.fs.Rename(l.fs.PathJoin(p.dir, ms.Swap), s.logName()); err != nil {
 				return fmt.Errorf("put compacted segment in place: %w", err)
 			}
-			p.newFiles = true
 		}
 	}
 	for _, base := range w.later {
