@@ -91,6 +91,10 @@ def group():
     p.flush(30)
     config = dict(bootstrap_servers=BOOTSTRAP, group_id=g, auto_offset_reset="earliest", enable_auto_commit=False, session_timeout_ms=10000, heartbeat_interval_ms=500)
     members = [KafkaConsumer(t, **config), KafkaConsumer(t, **config)]
+    # A leader that joins before it knows of the topic assigns nothing and joins again; if that takes longer than a poll, kafka-python
+    # 3.0 does not notice that it has joined: it sends no heartbeats and reads nothing. So let them know of it first.
+    for m in members:
+        until("member knows of the topic", lambda: m.partitions_for_topic(t) == {0, 1, 2, 3})
     got, stop, shares = [set(), set()], threading.Event(), [0, 0]
 
     def consume(i):  # a thread each: a poll waits for the other member to join
