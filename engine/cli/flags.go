@@ -95,9 +95,14 @@ func (a *app) intVar(f *pflag.FlagSet, target *int, name string, lowest int, usa
 
 // durationVar adds a flag for a time span above 0.
 func (a *app) durationVar(f *pflag.FlagSet, target *time.Duration, name, usage string) {
+	a.durationFrom(1, f, target, name, usage)
+}
+
+// durationFrom is durationVar for at least so much.
+func (a *app) durationFrom(least time.Duration, f *pflag.FlagSet, target *time.Duration, name, usage string) {
 	f.Var(flagOf(a, name, target, func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)
-		if err != nil || d <= 0 {
+		if err != nil || d < least {
 			return 0, fmt.Errorf("got %q, want a time span such as 20s or 5m", s)
 		}
 		return d, nil

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -58,9 +59,15 @@ over HTTP, too.`,
 func (a *app) kafkaFlags(f *pflag.FlagSet) {
 	a.securityFlags(f)
 	a.nodeIDFlag(f)
-	a.durationVar(f, &a.rebalanceDelay, "rebalance-delay", "how `long` the first members of a group wait for more, as with Kafka's 3s; default: not at all")
+	a.rebalanceDelay = defaultRebalanceDelay
+	a.durationFrom(0, f, &a.rebalanceDelay, "rebalance-delay", "how `long` the first members of a group wait for more (Kafka waits 3s); 0s: not at all")
 	a.boolVar(f, &a.noAutoCreate, "no-auto-create", "make no topic because a Kafka client has named it: topics are created first")
 }
+
+// defaultRebalanceDelay is too short to be felt, and long enough for clients that
+// join a group before they know of its topics: without it, the leader of
+// kafka-python assigns nothing, joins again, and may not see that it has.
+const defaultRebalanceDelay = 250 * time.Millisecond
 
 // kafkaOnly are the flags of them that say nothing where no Kafka client is
 // served. Without clients, too, HTTP comes by TLS with --tls-cert and --tls-key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -48,33 +49,56 @@ func TestNoAutoCreate(t *testing.T) {
 
 // TestServeFlags: what the flags of serve say is what its configs tell.
 func TestServeFlags(t *testing.T) {
-	dir := t.TempDir()
-	hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-auto-create", "--rebalance-delay", "1500ms", "--node-id", "7")
-	r, err := readRunning(dir)
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		flags []string
+		want  map[string]string
+	}{
+		{nil, map[string]string{"auto.create.topics.enable": "true", "group.initial.rebalance.delay.ms": "250", "node.id": "1"}},
+		{[]string{"--rebalance-delay", "0s"}, map[string]string{"group.initial.rebalance.delay.ms": "0"}},
+		{[]string{"--no-auto-create", "--rebalance-delay", "1500ms", "--node-id", "7"},
+			map[string]string{"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "1500", "node.id": "7"}},
+	} {
+		dir := t.TempDir()
+		h := hold(t, dir, append([]string{"serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"}, c.flags...)...)
+		r, err := readRunning(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := brokerConfigs(t, r.Kafka)
+		for name, want := range c.want {
+			if got[name] != want {
+				t.Errorf("%v: %s is %q, want %q", c.flags, name, got[name], want)
+			}
+		}
+		h.end()
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka))
+}
+
+// brokerConfigs asks a server for the configs of its node, whatever its id.
+func brokerConfigs(t *testing.T, addr string) map[string]string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"}}
-	for _, shard := range cl.RequestSharded(t.Context(), req) {
-		if shard.Err != nil {
-			t.Fatal(shard.Err)
+	meta, err := kmsg.NewPtrMetadataRequest().RequestWith(t.Context(), cl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, b := range meta.Brokers {
+		req := kmsg.NewPtrDescribeConfigsRequest()
+		req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: fmt.Sprint(b.NodeID)}}
+		resp, err := req.RequestWith(t.Context(), cl)
+		if err != nil {
+			t.Fatal(err)
 		}
-		got := map[string]string{}
-		for _, c := range shard.Resp.(*kmsg.DescribeConfigsResponse).Resources[0].Configs {
+		for _, c := range resp.Resources[0].Configs {
 			got[c.Name] = *c.Value
 		}
-		for name, want := range map[string]string{"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "1500", "node.id": "7"} {
-			if got[name] != want {
-				t.Errorf("%s is %q, want %q", name, got[name], want)
-			}
-		}
 	}
+	return got
 }
 
 // TestJoinGuardedServer: commands that work through the Kafka listener of the
