@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -240,81 +238,6 @@ func TestCrashInRecovery(t *testing.T) {
 		for _, policy := range policies(0, seed) {
 			nested(d.Crash(policy), h.snapshot(), 0, "; "+policy.String())
 		}
-	})
-}
-
-// TestCrashAfterKill kills the process where it is about to make a name durable,
-// and then cuts the power at each sync of the next one: it sees what the operating
-// system knows, and may lose any part of that.
-func TestCrashAfterKill(t *testing.T) {
-	eachSeed(t, 3, func(t *testing.T, seed uint64) {
-		// life runs the workload on a new disk, up to sync cutAt if that is not 0.
-		life := func(cutAt int, hook func(logtest.SyncPoint)) (*logtest.Disk, *history) {
-			d, h := newDisk(seed), newHistory()
-			d.OnSync(hook)
-			d.CrashAtSync(cutAt, logtest.Before)
-			l, err := mount(d, log.SyncPolicy{})
-			if err != nil {
-				return d, h
-			}
-			w := &workload{r: rand.New(rand.NewPCG(seed, 12)), l: l, h: h}
-			for range 4 {
-				if err = w.run(12); err == nil {
-					err = maintain(l)
-				}
-				if err != nil {
-					break
-				}
-			}
-			if err != nil && !d.Crashed() {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			_ = l.Close()
-			return d, h
-		}
-		var names []int // syncs of directories
-		life(0, func(p logtest.SyncPoint) {
-			if p.When == logtest.Before && !strings.Contains(path.Base(p.Name), ".") {
-				names = append(names, p.N)
-			}
-		})
-		r := rand.New(rand.NewPCG(seed, 13))
-		crashes := 0
-		for _, n := range names {
-			d, h := life(n, nil)
-			d = d.Kill()
-			d.OnSync(func(p logtest.SyncPoint) {
-				if t.Failed() || p.When == logtest.After {
-					return
-				}
-				policy := logtest.Random(r.Uint64())
-				c := &crash{where: fmt.Sprintf("killed at sync %d, %s of the next life", n, p), policy: policy, disk: d.AfterCrash(policy), h: h.snapshot()}
-				crashes++
-				if err := c.verify(log.SyncPolicy{}, false); err != nil {
-					t.Errorf("seed %d, %s: %v", seed, c, err)
-				}
-			})
-			l, err := mount(d, log.SyncPolicy{})
-			if err != nil {
-				t.Fatalf("seed %d, killed at sync %d: open: %v", seed, n, err)
-			}
-			w := &workload{r: r, l: l, h: h}
-			if w.h, err = h.check(l, false); err == nil {
-				h = w.h
-				err = w.run(4)
-			}
-			if err == nil {
-				err = maintain(l)
-			}
-			if err != nil {
-				t.Errorf("seed %d, killed at sync %d: %v", seed, n, err)
-			}
-			_ = l.Close()
-			if t.Failed() {
-				return
-			}
-		}
-		t.Logf("seed %d: killed at %d syncs, %d crashes of the next life", seed, len(names), crashes)
 	})
 }
 
