@@ -40,7 +40,10 @@ func crashAfterKill(t *testing.T, seed uint64, start func() killed) {
 	}
 	r := rand.New(rand.NewPCG(seed, 13))
 	crashes := 0
-	for _, n := range names {
+	for i, n := range names {
+		if testing.Short() && i%4 != 0 {
+			continue
+		}
 		d, k := newDisk(seed), start()
 		d.CrashAtSync(n, logtest.Before)
 		if err := k.live(d); !d.Crashed() {
@@ -64,7 +67,7 @@ func crashAfterKill(t *testing.T, seed uint64, start func() killed) {
 			return
 		}
 	}
-	t.Logf("seed %d: killed at %d syncs, %d crashes of the next life", seed, len(names), crashes)
+	t.Logf("seed %d: %d syncs of directories, %d crashes of the next life", seed, len(names), crashes)
 }
 
 func TestCrashAfterKill(t *testing.T) {
