@@ -37,10 +37,11 @@ type input struct {
 
 	up upstream // of a repartition input
 
-	idle   bool      // taken out of the watermark's minimum
-	stands time.Time // since when the task stands at the input's end; zero: it does not
-	awaits time.Time // since when others have records and this one has none; zero: not so
-	keys   keyCheck
+	idle     bool      // taken out of the watermark's minimum
+	stands   time.Time // since when the task stands at the input's end; zero: it does not
+	followed time.Time // when it moved with the clock last
+	awaits   time.Time // since when others have records and this one has none; zero: not so
+	keys     keyCheck
 }
 
 // absent tells that the input has fewer partitions than the stage has tasks and
@@ -118,6 +119,16 @@ func (in *input) consumed(n int) {
 // atEnd tells that the task stands at the end of the input, nothing buffered.
 func (in *input) atEnd() bool {
 	return len(in.pending) == 0 && in.reader.Position() >= in.reader.End()
+}
+
+// silent tells that nobody has begun to write behind the task either: what an open
+// transaction has written is not to be read yet, but it is there.
+func (in *input) silent(ctx context.Context, l log.Log) (bool, error) {
+	b, err := l.Bounds(ctx, in.tp)
+	if err != nil {
+		return false, mayPass(fmt.Errorf("bounds of %s: %w", in.tp, err))
+	}
+	return in.reader.Position() >= b.Stable && b.Stable >= b.End, nil
 }
 
 // idleAfter is how long the input stands at its end before it is taken out of

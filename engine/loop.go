@@ -26,7 +26,7 @@ func (l *life) loop(ctx context.Context, stop <-chan struct{}, through func()) e
 		default:
 		}
 		now := time.Now()
-		worked, wait, err := l.step(now)
+		worked, wait, err := l.step(ctx, now)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (l *life) commitIfDue(now time.Time) (cut bool, left time.Duration, err err
 // step does the next piece of work, if there is any: a run of records, a part of
 // a long close, the end of a bounded run, timers. wait is when to look again at
 // the latest; 0: when something arrives.
-func (l *life) step(now time.Time) (worked bool, wait time.Duration, err error) {
+func (l *life) step(ctx context.Context, now time.Time) (worked bool, wait time.Duration, err error) {
 	if l.inFlight && l.full() {
 		return false, 0, nil // both intervals are full: the log sets the pace
 	}
@@ -139,7 +139,7 @@ func (l *life) step(now time.Time) (worked bool, wait time.Duration, err error) 
 	if err != nil || worked {
 		return worked, 0, err
 	}
-	idle, err := l.checkIdle()
+	idle, err := l.checkIdle(ctx)
 	if err != nil {
 		return false, 0, err
 	}
@@ -454,7 +454,7 @@ func (l *life) settle() error {
 
 // checkIdle applies the idle policies to the inputs at whose end the task
 // stands. It returns how long until the next one acts; 0: none will.
-func (l *life) checkIdle() (wait time.Duration, err error) {
+func (l *life) checkIdle(ctx context.Context) (wait time.Duration, err error) {
 	if l.c.run != "" {
 		return 0, nil
 	}
@@ -472,13 +472,28 @@ func (l *life) checkIdle() (wait time.Duration, err error) {
 		if in.stands.IsZero() {
 			in.stands = now
 		}
-		follow := in.spec.Options.Idle.Kind == op.IdleFollow
-		left := after - now.Sub(in.stands)
-		switch {
-		case in.idle:
-		case left > 0:
+		if in.idle {
+			continue
+		}
+		if left := after - now.Sub(in.stands); left > 0 {
 			wait = sooner(wait, left)
+			continue
+		}
+		follow := in.spec.Options.Idle.Kind == op.IdleFollow
+		if left := followEvery - now.Sub(in.followed); follow && left > 0 {
+			wait = sooner(wait, left)
+			continue
+		}
+		silent, err := in.silent(ctx, l.c.opts.Log)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case !silent:
+			in.stands = now
+			wait = sooner(wait, after)
 		case follow:
+			in.followed = now
 			if err := l.followClock(in, now.Add(-after)); err != nil {
 				return 0, err
 			}

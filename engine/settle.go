@@ -80,7 +80,7 @@ func (l *life) settleNow(ctx context.Context, answer chan<- bool) (err error) {
 	defer func() { answer <- moved || err != nil }()
 	l.lastTick = time.Time{}
 	for {
-		worked, _, err := l.step(time.Now())
+		worked, _, err := l.step(ctx, time.Now())
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,8 @@ import (
 //
 //	topic NAME partitions=N
 //	append                  lines "<partition> <ms> <page>" go to the topic views
+//	begin partition=N at=MS PAGE  a view, in a transaction
+//	commit | abort          ends it
 //	start | stop            a container runs in the background
 //	settle                  until it has nothing to do, by a clock that stands still
 //	run                     a bounded run
@@ -53,6 +55,8 @@ type story struct {
 
 	mu  sync.Mutex
 	now time.Time // guarded by mu: tasks ask for it
+
+	txn func(commit bool) // ends the transaction that is open
 }
 
 func (s *story) clock() time.Time {
@@ -86,6 +90,15 @@ func (s *story) do(d *datadriven.TestData) string {
 			}
 			s.view(partition, at, page)
 		}
+	case "begin":
+		var partition int
+		var at int64
+		d.ScanArgs(s.t, "partition", &partition)
+		d.ScanArgs(s.t, "at", &at)
+		page := []byte(d.CmdArgs[len(d.CmdArgs)-1].Key)
+		s.txn = logtest.Begin(s.t, s.log, log.TopicPartition{Topic: "views", Partition: int32(partition)}, log.Record{Timestamp: log.Timestamp(at), Key: page, Value: page})
+	case "commit", "abort":
+		s.txn(d.Cmd == "commit")
 	case "start":
 		s.r = s.start(countJob, withClock)
 		s.r.until("readiness", func() bool { st := s.r.Status(); return st.Ready() })
