@@ -158,6 +158,61 @@ func TestBoundedRunBesideTransaction(t *testing.T) {
 	wantRows(t, n.finals(), map[string][]int64{"0 a": {1, 3}})
 }
 
+// TestCommitsOverMarkers: the control batch that ends a transaction is read too.
+// Who waits until all of a partition is processed waits for its end, and that lies
+// behind it.
+func TestCommitsOverMarkers(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	tp := log.TopicPartition{Topic: "views"}
+	r := n.start(countJob)
+	defer r.stop()
+	committed := func(what string) {
+		t.Helper()
+		if err := r.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b, err := n.log.Bounds(t.Context(), tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := r.Status()
+		for _, task := range s.Tasks {
+			for _, in := range task.Inputs {
+				if in.TopicPartition == tp && in.Offset != b.End {
+					t.Errorf("%s: committed up to %d, want %d, the end", what, in.Offset, b.End)
+				}
+			}
+		}
+	}
+	logtest.Begin(t, n.log, tp, log.Record{Timestamp: 1_000, Key: []byte("a"), Value: []byte("a")})(true)
+	committed("after a commit")
+	logtest.Begin(t, n.log, tp, log.Record{Timestamp: 2_000, Key: []byte("a"), Value: []byte("a")})(false)
+	committed("after an abort")
+}
+
+// TestBoundedPassesNothing: a bounded run that ends behind a control batch leaves
+// what came after its start to the next run, though the reader has gone there.
+func TestBoundedPassesNothing(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	tp := log.TopicPartition{Topic: "views"}
+	logtest.Begin(t, n.log, tp, log.Record{Timestamp: 1_000, Key: []byte("a"), Value: []byte("a")})(false)
+	reader, err := n.log.OpenReader(tp, 0, log.ReaderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	in := &input{plan: &jobs.InputPlan{Topic: "views", Partitions: 1}, tp: tp, reader: reader, until: 2}
+	n.view(0, 2_000, "b")
+	if err := in.poll(true); err != nil {
+		t.Fatal(err)
+	}
+	if in.offset != 2 || len(in.pending) > 0 {
+		t.Errorf("got offset %d and %d records, want 2 and none", in.offset, len(in.pending))
+	}
+}
+
 func TestLiveRunAndRestart(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 2)

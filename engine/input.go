@@ -98,22 +98,30 @@ func (in *input) poll(bounded bool) error {
 		}
 	}
 	in.pending = recs
-	if len(recs) == 0 {
-		// The position may have moved over records that compaction removed.
-		in.offset = max(in.offset, in.reader.Position())
-	}
+	in.pass(bounded)
 	return nil
 }
 
 // consumed tells that the first n pending records have been processed.
-func (in *input) consumed(n int) {
+func (in *input) consumed(n int, bounded bool) {
 	last := in.pending[n-1].Offset
 	in.pending = in.pending[n:]
 	in.offset = last + 1
-	if len(in.pending) == 0 && in.offset < in.until {
-		// Offsets that compaction or control batches left empty are behind us too.
-		in.offset = max(in.offset, min(in.until, in.reader.Position()))
+	in.pass(bounded)
+}
+
+// pass leaves offsets behind that compaction or control batches left empty, once
+// there is nothing before them; in a bounded run not those behind its end, where
+// there may be records that it did not take.
+func (in *input) pass(bounded bool) {
+	if len(in.pending) > 0 {
+		return
 	}
+	to := in.reader.Position()
+	if bounded && !in.plan.Repartition {
+		to = min(to, in.until)
+	}
+	in.offset = max(in.offset, to)
 }
 
 // atEnd tells that the task stands at the end of the input, nothing buffered.

@@ -235,9 +235,11 @@ func (l *life) next(now time.Time) (worked bool, wait time.Duration, err error) 
 	ready := 0
 	for i := range l.inputs {
 		in := &l.inputs[i]
+		before := in.offset
 		if err := in.poll(l.c.run != ""); err != nil {
 			return false, 0, err
 		}
+		l.dirty = l.dirty || in.offset != before // who waits for the end waits for that
 		if in.plan.Repartition {
 			marks, err := l.takeMarks(in)
 			if err != nil {
@@ -317,7 +319,7 @@ func (l *life) process(in *input, n int) error {
 		if err := l.processMarked(in, recs); err != nil {
 			return err
 		}
-		in.consumed(n)
+		in.consumed(n, l.c.run != "")
 		return nil
 	}
 	if err := l.setIdle(in, false); err != nil {
@@ -332,7 +334,7 @@ func (l *life) process(in *input, n int) error {
 		return fmt.Errorf("process %s: %w", in.tp, err)
 	}
 	l.read += int64(n)
-	in.consumed(n)
+	in.consumed(n, l.c.run != "")
 	return nil
 }
 
@@ -372,7 +374,7 @@ func (l *life) takeMarks(in *input) (any bool, err error) {
 		n++
 	}
 	if n > 0 {
-		in.consumed(n)
+		in.consumed(n, l.c.run != "")
 		l.dirty = true
 	}
 	return n > 0, nil
