@@ -213,6 +213,37 @@ func TestBoundedPassesNothing(t *testing.T) {
 	}
 }
 
+// TestOvertakenReaderIsFenced: whoever slept while another took the task over, and
+// deleted what it had read of a repartition topic, is fenced, and not broken.
+func TestOvertakenReaderIsFenced(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	tp := log.TopicPartition{Topic: "views"}
+	for i := range 3 {
+		n.view(0, int64(i), "a")
+	}
+	for _, repartition := range []bool{false, true} {
+		b, err := n.log.Bounds(t.Context(), tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader, err := n.log.OpenReader(tp, b.Start, log.ReaderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &input{plan: &jobs.InputPlan{Topic: "views", Partitions: 1, Repartition: repartition}, tp: tp, reader: reader}
+		if err := n.log.DeleteRecords(t.Context(), tp, reader.Position()+1); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.poll(false); !errors.Is(err, log.ErrOffsetOutOfRange) || errors.Is(err, log.ErrFenced) != repartition {
+			t.Errorf("repartition %t: got %v", repartition, err)
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestLiveRunAndRestart(t *testing.T) {
 	n := newNode(t)
 	n.create("views", 2)

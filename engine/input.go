@@ -154,6 +154,10 @@ func (in *input) idleAfter() time.Duration {
 
 func (in *input) readError(err error) error {
 	err = fmt.Errorf("read %s at %s: %w", in.tp, in.reader.Position(), err)
+	if in.plan.Repartition && errors.Is(err, log.ErrOffsetOutOfRange) {
+		// Only the owner of a task deletes what lies behind its checkpoint (janitor.go).
+		return fmt.Errorf("%w: another container has processed what this one was to read: %w", log.ErrFenced, err)
+	}
 	return mayPass(err)
 }
 
