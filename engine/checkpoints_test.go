@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
 	"github.com/gretestream/grete/log/logtest"
@@ -56,4 +58,40 @@ func TestCheckpointBehindOpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(points, map[string]log.Epoch{"a-0": 1, "b-0": 3, "c-0": 1})
+}
+
+// TestPurgeSparesHiddenCheckpoints: a checkpoint behind the open transaction of
+// another task is not to be seen, and stays.
+func TestPurgeSparesHiddenCheckpoints(t *testing.T) {
+	l := logtest.Open(t)
+	tp := logtest.Create(t, l, "checkpoint", 1)[0]
+	record := log.Record{Timestamp: 1, Key: []byte("x"), Value: new(jobs.Checkpoint).AppendTo(nil)}
+	named := func(task string) log.Record {
+		r := record
+		r.Key = []byte(task)
+		return r
+	}
+	logtest.Append(t, l, tp, named("a-0"), named("c-0"))
+	end := logtest.Begin(t, l, tp, named("c-0"))
+	logtest.Append(t, l, tp, named("b-0"), named("a-0"), named("a-0"))
+
+	c := &Container{opts: Options{Log: l}, checkpointTopic: "checkpoint", logger: hclog.NewNullLogger()}
+	for i, name := range []string{"a-0", "b-0"} { // b-0 is elsewhere
+		c.tasks = append(c.tasks, &task{c: c, name: name})
+		c.tasks[i].mu.checkpointAt = []log.Offset{5, -1}[i]
+	}
+	j := newJanitor(c)
+	for _, want := range []log.Offset{2, 3} {
+		j.purgeCheckpoints(t.Context())
+		b, err := l.Bounds(t.Context(), tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Start != want {
+			t.Errorf("the topic begins at %d, want %d", b.Start, want)
+		}
+		if want == 2 {
+			end(true)
+		}
+	}
 }

@@ -84,6 +84,14 @@ func (j *janitor) purgeCheckpoints(ctx context.Context) {
 	if oldest < 0 {
 		return
 	}
+	// What lies behind an open transaction was not looked at: it may be the only
+	// checkpoint that a task has.
+	tp := log.TopicPartition{Topic: j.c.checkpointTopic}
+	b, err := j.c.opts.Log.Bounds(ctx, tp)
+	if err != nil {
+		j.c.logger.Warn("cannot purge checkpoints", "err", err)
+		return
+	}
 	for i, t := range j.c.tasks {
 		if at[i] >= 0 && at[i] < newest-(newest-oldest)/2 {
 			select {
@@ -93,7 +101,7 @@ func (j *janitor) purgeCheckpoints(ctx context.Context) {
 		}
 	}
 	j.checkpoints = 0
-	j.delete(ctx, log.TopicPartition{Topic: j.c.checkpointTopic}, oldest)
+	j.delete(ctx, tp, min(oldest, b.Stable))
 }
 
 // checkpointsAt tells where each task's newest checkpoint lies; -1: it has none.
