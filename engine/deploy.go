@@ -39,7 +39,7 @@ func deploy(ctx context.Context, o *Options) (*deployment, error) {
 }
 
 func tryDeploy(ctx context.Context, o *Options) (*deployment, error) {
-	stored, err := jobs.LoadDeployment(ctx, o.Log, o.Job.Name)
+	stored, err := jobs.CurrentDeployment(ctx, o.Log, o.Job.Name)
 	if err != nil {
 		return nil, err
 	}

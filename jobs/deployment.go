@@ -93,6 +93,37 @@ func LoadDeployment(ctx context.Context, l log.Log, job string) (*Deployment, er
 	return all[job], err
 }
 
+// CurrentDeployment is LoadDeployment for who acts on it: what is stored behind an
+// open transaction counts too. That of another job's deploy that was killed is
+// waited for if this job has something behind it; one of this job's is ended.
+func CurrentDeployment(ctx context.Context, l log.Log, job string) (*Deployment, error) {
+	b, err := l.Bounds(ctx, log.TopicPartition{Topic: PlansTopic})
+	switch {
+	case errors.Is(err, log.ErrUnknownTopic):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("bounds of %s: %w", PlansTopic, err)
+	case b.Stable == b.End:
+		return LoadDeployment(ctx, l, job)
+	}
+	_, d, err := takeDeployment(ctx, l, job)
+	return d, err
+}
+
+// takeDeployment fences other deploys of a job, which ends what they have not
+// committed, and reads what is stored of it.
+func takeDeployment(ctx context.Context, l log.Log, job string) (log.Epoch, *Deployment, error) {
+	epoch, err := l.Fence(ctx, deployer(job))
+	if err != nil {
+		return 0, nil, fmt.Errorf("fence other deploys of job %q: %w", job, err)
+	}
+	all, err := deployments(ctx, l, func(r *log.Record) bool { return string(r.Key) == job })
+	return epoch, all[job], err
+}
+
+// deployer is the producer of a job's deploys.
+func deployer(job string) string { return job + ".deploy" }
+
 // ErrOvertaken says that another process deployed the job at the same time. What
 // was decided by the deployment that was stored before has to be decided again.
 var ErrOvertaken = errors.New("the job was deployed by another process at the same time")
@@ -115,17 +146,11 @@ func (d *Deployment) Save(ctx context.Context, l log.Log, stored *Deployment) er
 	if err != nil && !errors.Is(err, log.ErrTopicExists) {
 		return fmt.Errorf("create topic %s: %w", PlansTopic, err)
 	}
-	producer := d.Plan.Job + ".deploy"
-	epoch, err := l.Fence(ctx, producer)
-	if err != nil {
-		return fmt.Errorf("fence other deploys of job %q: %w", d.Plan.Job, err)
-	}
 	// The deploy of another job, if it was killed, must not hide what is stored.
-	all, err := deployments(ctx, l, func(r *log.Record) bool { return string(r.Key) == d.Plan.Job })
+	epoch, now, err := takeDeployment(ctx, l, d.Plan.Job)
 	if err != nil {
 		return err
 	}
-	now := all[d.Plan.Job]
 	if now != nil || stored != nil {
 		if b, err := now.encode(); err != nil || !stored.encodesTo(b) {
 			return errors.Join(ErrOvertaken, err)
@@ -133,7 +158,7 @@ func (d *Deployment) Save(ctx context.Context, l log.Log, stored *Deployment) er
 	}
 	var b log.Builder
 	b.Append(log.TimestampOf(time.Now()), []byte(d.Plan.Job), value)
-	_, err = l.Commit(ctx, &log.Commit{Producer: producer, Epoch: epoch,
+	_, err = l.Commit(ctx, &log.Commit{Producer: deployer(d.Plan.Job), Epoch: epoch,
 		Writes: []log.Write{{TopicPartition: log.TopicPartition{Topic: PlansTopic}, Batches: b.Bytes()}}})
 	if errors.Is(err, log.ErrFenced) {
 		return ErrOvertaken

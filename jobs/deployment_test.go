@@ -71,6 +71,51 @@ func TestSaveBehindOpenTransaction(t *testing.T) {
 	}
 }
 
+// TestCurrentBehindOpenTransaction: who starts a job does not take an older plan
+// for the current one because another job's deploy was killed.
+func TestCurrentBehindOpenTransaction(t *testing.T) {
+	ctx := t.Context()
+	l := &looked{Log: logtest.Open(t), behind: make(chan struct{}, 1)}
+	if d, err := CurrentDeployment(ctx, l, "counts"); d != nil || err != nil {
+		t.Fatalf("got %+v and %v, want none", d, err)
+	}
+	tp := logtest.Create(t, l, PlansTopic, 1)[0]
+	first := &Deployment{From: log.NoTimestamp, Plan: Plan{Job: "counts", Generation: 1}}
+	if err := first.Save(ctx, l, nil); err != nil {
+		t.Fatal(err)
+	}
+	end := logtest.Begin(t, l.Log, tp, log.Record{Key: []byte("other"), Value: []byte("never committed")})
+	if d, err := CurrentDeployment(ctx, l, "counts"); err != nil || d.Plan.Generation != 1 {
+		t.Fatalf("with nothing behind the transaction: got %+v and %v, want generation 1", d, err)
+	}
+	second := *first
+	second.Plan.Generation = 2
+	value, err := second.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logtest.Append(t, l, tp, log.Record{Key: []byte("counts"), Value: value})
+	for len(l.behind) > 0 {
+		<-l.behind
+	}
+	found := make(chan error)
+	var d *Deployment
+	go func() {
+		var err error
+		d, err = CurrentDeployment(ctx, l, "counts")
+		found <- err
+	}()
+	select {
+	case <-l.behind: // while the transaction is open
+	case err := <-found:
+		t.Fatalf("found %+v and %v without a look behind the open transaction", d, err)
+	}
+	end(false)
+	if err := <-found; err != nil || d.Plan.Generation != 2 {
+		t.Fatalf("got %+v and %v, want generation 2", d, err)
+	}
+}
+
 // looked is a log that tells when somebody looks behind an open transaction.
 type looked struct {
 	log.Log
