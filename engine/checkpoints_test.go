@@ -95,3 +95,64 @@ func TestPurgeSparesHiddenCheckpoints(t *testing.T) {
 		}
 	}
 }
+
+// TestEpochsBeginAnew: a log whose internal topics were copied from another may
+// give out lower epochs than the checkpoints in them have. The newest still wins.
+func TestEpochsBeginAnew(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	n.view(0, 1_000, "a")
+	n.runUntilEnd(countJob)
+
+	d, err := jobs.LoadDeployment(t.Context(), n.log, countJob.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := jobs.CheckpointTopic(countJob.Name, d.Plan.Generation)
+	points, err := readCheckpoints(t.Context(), n.log, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) == 0 {
+		t.Fatalf("no checkpoint in %s", topic)
+	}
+	for name, p := range points {
+		p.checkpoint.Epoch += 1 << 50
+		n.append(topic, 0, log.Record{Timestamp: 1, Key: []byte(name), Value: p.checkpoint.AppendTo(nil)})
+	}
+	want := map[string][]int64{"0 a": {1, 2}}
+	n.view(0, 2_000, "a")
+	for range 2 { // the second has nothing to do
+		n.runUntilEnd(countJob)
+		wantRows(t, n.finals(), want)
+	}
+}
+
+// TestTermRises: what a task signs with is above the last checkpoint, and if that
+// is of neither this life nor the last one here, another container had it.
+func TestTermRises(t *testing.T) {
+	tk := &task{name: "a-0"}
+	begin := func(saved, epoch, term, taken log.Epoch) {
+		t.Helper()
+		points := map[string]savedPoint{}
+		if saved > 0 {
+			points["a-0"] = savedPoint{checkpoint: jobs.Checkpoint{Epoch: saved}}
+		}
+		tk.findSaved(points, epoch)
+		if tk.term != term || tk.taken != taken {
+			t.Errorf("checkpoint of %d, epoch %d: got term %d, taken %d, want %d, %d", saved, epoch, tk.term, tk.taken, term, taken)
+		}
+	}
+	begin(0, 5, 5, 5)
+	begin(5, 7, 7, 5)
+	begin(7, 8, 8, 5)
+	tk.until = []log.Offset{1}
+	begin(9, 11, 11, 11) // 9 was elsewhere
+	if tk.until != nil {
+		t.Error("the ends are those from before another container had the task")
+	}
+	begin(11, 3, 12, 11) // copied to a log that counts anew
+	begin(12, 4, 13, 11)
+	tk.enter(&hold{})
+	begin(13, 5, 14, 14)
+}

@@ -196,7 +196,7 @@ func (c *Container) prepare(ctx context.Context, tasks []*task) error {
 		if err != nil {
 			return fmt.Errorf("fence task %s: %w", t.name, err)
 		}
-		t.epoch, t.taken = epoch, epoch
+		t.epoch = epoch
 		fenced[i] = t.name
 	}
 	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic, fenced...)
@@ -204,7 +204,7 @@ func (c *Container) prepare(ctx context.Context, tasks []*task) error {
 		return err
 	}
 	for _, t := range tasks {
-		t.findSaved(points)
+		t.findSaved(points, t.epoch)
 		if err := t.captureEnds(ctx); err != nil {
 			return err
 		}
@@ -212,17 +212,24 @@ func (c *Container) prepare(ctx context.Context, tasks []*task) error {
 	return nil
 }
 
-// findSaved takes the task's own out of all checkpoints.
-func (t *task) findSaved(points map[string]savedPoint) {
-	t.saved = nil
-	p, ok := points[t.name]
-	if !ok {
-		return
+// findSaved takes the task's own out of all checkpoints, and the term of the life
+// that begins with it.
+func (t *task) findSaved(points map[string]savedPoint, epoch log.Epoch) {
+	last := t.term
+	t.saved, t.term = nil, epoch
+	if p, ok := points[t.name]; ok {
+		t.saved = &p.checkpoint
+		t.term = max(epoch, p.checkpoint.Epoch+1)
+		if last > 0 && p.checkpoint.Epoch > last {
+			t.taken, t.until = 0, nil // between two lives here, another container had the task
+		}
+		t.mu.Lock()
+		t.mu.checkpointAt = p.offset
+		t.mu.Unlock()
 	}
-	t.saved = &p.checkpoint
-	t.mu.Lock()
-	t.mu.checkpointAt = p.offset
-	t.mu.Unlock()
+	if t.taken == 0 {
+		t.taken = t.term
+	}
 }
 
 // captureEnds notes where the task's inputs end now.

@@ -33,7 +33,8 @@ type life struct {
 	t     *task
 	stage *op.Stage
 	plan  *jobs.StagePlan
-	epoch log.Epoch
+	epoch log.Epoch // under which it commits
+	term  log.Epoch // see task.term
 
 	db   *state.DB
 	flow *op.Flow
@@ -71,7 +72,7 @@ type life struct {
 func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint) (*life, error) {
 	fresh := saved == nil || saved.Epoch < t.taken
 	l := &life{
-		c: t.c, t: t, stage: t.stage, plan: t.plan, epoch: epoch,
+		c: t.c, t: t, stage: t.stage, plan: t.plan, epoch: epoch, term: t.term,
 		wake:          make(chan struct{}, 1),
 		work:          make(chan *interval, 1),
 		answers:       make(chan answer, 1),

@@ -19,7 +19,7 @@ import (
 //	generation   uvarint
 //	task         uvarint   partition of the task that writes
 //	tasks        uvarint   how many tasks its stage has
-//	epoch        uvarint   of the writer
+//	epoch        uvarint   the term of the life that writes
 //	watermark    varint    earliest result time still possible, ms; the least int64: none
 //	run length   uvarint   only with bit 2
 //	run

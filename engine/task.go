@@ -38,12 +38,19 @@ type task struct {
 	settle    chan chan<- bool // do all there is to do, and tell whether there was anything: see Settle
 	metrics   taskMetrics
 
-	// What the container hands to the first life of a hold. taken is the epoch of
-	// that life: a checkpoint of a lower one is of an earlier owner. until is the
-	// end of each input when the container took the task.
-	epoch, taken log.Epoch
-	saved        *jobs.Checkpoint
-	until        []log.Offset
+	// What the container hands to the first life of a hold: the epoch that the log
+	// gave it, and the last checkpoint.
+	epoch log.Epoch
+	saved *jobs.Checkpoint
+	// term is what the life signs its checkpoints and marks with: its epoch or, where
+	// the log's begin anew (the internal topics were copied from another log), one
+	// above that of the last checkpoint. It rises from life to life, wherever.
+	term log.Epoch
+	// taken is the term of the first life of the hold: a checkpoint of a lower one is
+	// of an earlier owner. until is the end of each input when the container took the
+	// task.
+	taken log.Epoch
+	until []log.Offset
 
 	life *life // of the task's goroutine; after that of the container's
 
@@ -63,7 +70,7 @@ type task struct {
 
 // enter begins a hold.
 func (t *task) enter(h *hold) {
-	t.epoch, t.taken, t.saved, t.until = 0, 0, nil, nil
+	t.epoch, t.term, t.taken, t.saved, t.until = 0, 0, 0, nil, nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.hold = h
@@ -187,14 +194,11 @@ func (t *task) begin(h *hold) (log.Epoch, *jobs.Checkpoint, error) {
 	if err != nil {
 		return 0, nil, mayPass(fmt.Errorf("fence: %w", err))
 	}
-	if t.taken == 0 {
-		t.taken = epoch
-	}
 	points, err := readCheckpoints(h.work, t.c.opts.Log, t.c.checkpointTopic, t.name)
 	if err != nil {
 		return 0, nil, mayPass(err)
 	}
-	t.findSaved(points)
+	t.findSaved(points, epoch)
 	if t.until == nil {
 		if err := t.captureEnds(h.work); err != nil {
 			return 0, nil, mayPass(err)
@@ -250,7 +254,7 @@ func (t *task) show(l *life) {
 	defer t.mu.Unlock()
 	t.mu.db = l.db
 	s := &t.mu.status
-	s.State, s.Err, s.Epoch = TaskRunning, nil, l.epoch
+	s.State, s.Err, s.Epoch = TaskRunning, nil, l.term
 	for i := range l.inputs {
 		in := &l.inputs[i]
 		s.Inputs[i].Offset, s.Inputs[i].Idle = in.offset, in.idle

@@ -14,7 +14,7 @@ import (
 // bytes are a uvarint length and that many bytes.
 //
 //	version         1   1
-//	epoch           uvarint   of the task that wrote it; the highest epoch wins
+//	epoch           uvarint   the term of the life that wrote it; the highest wins
 //	watermark       varint    ms; the least int64 where there is none
 //	inputs          uvarint   count, then for each
 //	  topic         bytes     the log's name
