@@ -49,8 +49,9 @@ func (p *producer) close() {
 	}
 }
 
-// transactionMargin is how much longer the cluster waits for a transaction than
-// we do: it is always given up here first.
+// transactionMargin is how much longer the cluster waits for a transaction than one
+// call goes on trying. One whose writes and whose end both take nearly that long
+// is aborted by the cluster, and its commit fails as that of a fenced producer.
 const transactionMargin = 30_000 // ms
 
 // initLocked gets an id or, with a name, the next epoch of it. It returns when all
