@@ -137,19 +137,69 @@ func (s *segment) rewrite(buf []byte, from, to int64) error {
 	if _, err := s.openForWrite(); err != nil {
 		return err
 	}
+	if err := rewriteFile(s.file, buf, from, to); err != nil {
+		return fmt.Errorf("write segment %s again: %w", s.logName(), err)
+	}
+	return nil
+}
+
+// rewriteFile writes the bytes of a file between two positions again, through buf.
+func rewriteFile(f vfs.File, buf []byte, from, to int64) error {
 	for from < to {
 		b := buf[:min(int64(len(buf)), to-from)]
-		n, err := readFullAt(s.file, b, from)
+		n, err := readFullAt(f, b, from)
 		if err == nil && n < len(b) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return fmt.Errorf("read segment %s at %d: %w", s.logName(), from, err)
+			return fmt.Errorf("read at %d: %w", from, err)
 		}
-		if err := s.writeAt(b, from); err != nil {
-			return err
+		if _, err := f.WriteAt(b, from); err != nil {
+			return fmt.Errorf("write at %d: %w", from, err)
 		}
 		from += int64(n)
+	}
+	return nil
+}
+
+// secureJournal makes durable the entries that may not be. A process that was killed
+// may have written them and not synced them, or failed to sync them: then only a
+// new write does it, see rewind.
+func (r *recovery) secureJournal() error {
+	entries := r.journal.entries
+	i := slices.IndexFunc(entries, func(e foundEntry) bool { return e.header.sequence > r.journal.mark })
+	if i < 0 {
+		return nil
+	}
+	for entries = entries[i:]; len(entries) > 0; {
+		number := entries[0].file
+		n := slices.IndexFunc(entries, func(e foundEntry) bool { return e.file != number })
+		if n < 0 {
+			n = len(entries)
+		}
+		last := &entries[n-1]
+		if err := r.secureFile(number, entries[0].pos, last.pos+last.size); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+func (r *recovery) secureFile(number, from, to int64) (err error) {
+	name := journalName(r.l.fs, r.l.journalDir(), number)
+	f, err := r.l.fs.OpenReadWrite(name)
+	if err != nil {
+		return fmt.Errorf("open journal %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if err := rewriteFile(f, *buf, from, to); err != nil {
+		return fmt.Errorf("write journal %s again: %w", name, err)
+	}
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("sync journal %s: %w", name, err)
 	}
 	return nil
 }

@@ -25,14 +25,27 @@ type killed interface {
 	next(d *logtest.Disk) error
 }
 
-// crashAfterKill kills the process where it is about to make a name durable, and
-// then cuts the power before each sync of its next life.
+// crashAfterKill kills the process where it is about to make names or bytes durable,
+// and then cuts the power before each sync of its next life.
 func crashAfterKill(t *testing.T, seed uint64, start func() killed) {
-	var names []int // syncs of directories
+	var syncs []int // of directories, and some of files
+	some := 1
+	if testing.Short() {
+		some = 4
+	}
 	d := newDisk(seed)
+	seen := map[bool]int{}
 	d.OnSync(func(p logtest.SyncPoint) {
-		if p.When == logtest.Before && !strings.Contains(path.Base(p.Name), ".") {
-			names = append(names, p.N)
+		isDir := !strings.Contains(path.Base(p.Name), ".")
+		every := 4 * some
+		if isDir {
+			every = some
+		}
+		if p.When == logtest.Before {
+			if seen[isDir]%every == 0 {
+				syncs = append(syncs, p.N)
+			}
+			seen[isDir]++
 		}
 	})
 	if err := start().live(d); err != nil {
@@ -40,10 +53,7 @@ func crashAfterKill(t *testing.T, seed uint64, start func() killed) {
 	}
 	r := rand.New(rand.NewPCG(seed, 13))
 	crashes := 0
-	for i, n := range names {
-		if testing.Short() && i%4 != 0 {
-			continue
-		}
+	for _, n := range syncs {
 		d, k := newDisk(seed), start()
 		d.CrashAtSync(n, logtest.Before)
 		if err := k.live(d); !d.Crashed() {
@@ -67,7 +77,7 @@ func crashAfterKill(t *testing.T, seed uint64, start func() killed) {
 			return
 		}
 	}
-	t.Logf("seed %d: %d syncs of directories, %d crashes of the next life", seed, len(names), crashes)
+	t.Logf("seed %d: killed at %d syncs, %d crashes of the next life", seed, len(syncs), crashes)
 }
 
 func TestCrashAfterKill(t *testing.T) {

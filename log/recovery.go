@@ -339,6 +339,11 @@ func (r *recovery) run(m *meta) error {
 			return fmt.Errorf("partition %s: %w", p.tp, err)
 		}
 	}
+	if !r.clean {
+		if err := r.secureJournal(); err != nil {
+			return err
+		}
+	}
 	if err := r.syncReferences(); err != nil {
 		return fmt.Errorf("sync what the journal refers to: %w", err)
 	}
