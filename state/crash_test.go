@@ -59,15 +59,19 @@ type node struct {
 	unknown   map[string]int64 // nil, or what was being committed when the power failed
 }
 
-// live runs the node until the power fails, and at least once to the end.
+// live runs the node until the power fails or it is killed.
 func (n *node) live() {
 	n.disk.CrashAtSync(1+n.rnd.IntN(60), logtest.When(n.rnd.IntN(2)))
 	err := n.run()
 	if err != nil && !n.disk.Crashed() {
 		n.t.Fatal(err)
 	}
-	policies := []logtest.Policy{logtest.KeepNothing, logtest.KeepAll, logtest.Random(n.rnd.Uint64())}
 	n.cuts++
+	if n.rnd.IntN(4) == 0 {
+		n.disk = n.disk.Kill() // the next life may lose what this one has not synced
+		return
+	}
+	policies := []logtest.Policy{logtest.KeepNothing, logtest.KeepAll, logtest.Random(n.rnd.Uint64())}
 	n.disk = n.disk.Crash(policies[n.rnd.IntN(len(policies))])
 }
 
