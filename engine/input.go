@@ -27,7 +27,8 @@ type input struct {
 	pending []log.Record // polled, not yet processed; valid until the next Poll
 	offset  log.Offset   // next to process: what the next checkpoint says
 	// captured is the end when the generation first read the input: a table or
-	// bootstrap input is read this far before anything else.
+	// bootstrap input is read this far before anything else, what a transaction that
+	// was open then commits included; in a bounded run no further than until.
 	captured log.Offset
 	// until is the end when the container took the task. A bounded run ends
 	// there; any other waits for the input below it. Marks below it are of a time
@@ -190,7 +191,7 @@ func (in *input) open(ctx context.Context, l log.Log, saved *jobs.InputCheckpoin
 // position sets offset and captured.
 func (in *input) position(ctx context.Context, l log.Log, bounds log.Bounds, saved *jobs.InputCheckpoint, from log.Timestamp) error {
 	if saved == nil {
-		in.offset, in.captured = bounds.Start, bounds.Stable
+		in.offset, in.captured = bounds.Start, bounds.End
 		if from == log.NoTimestamp || in.plan.Repartition || in.spec.Table || in.spec.Options.Bootstrap {
 			return nil
 		}

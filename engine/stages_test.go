@@ -10,6 +10,7 @@ import (
 
 	"github.com/gretestream/grete/jobs"
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 	op "github.com/gretestream/grete/operators"
 )
 
@@ -73,24 +74,62 @@ func TestTop(t *testing.T) {
 	}
 }
 
+var (
+	profiles = op.NewTopic("profiles", op.String, op.String)
+	clicks   = op.NewTopic("clicks", op.String, op.String)
+	joined   = op.NewTopic("joined", op.String, op.String)
+)
+
+var joinJob = jobs.Job{Name: "join", Build: func(g *op.Graph) {
+	table := op.TableFrom(g, profiles, "profiles")
+	op.To(op.LeftJoin(op.From(g, clicks), table, func(click, country string, ok bool) string {
+		if !ok {
+			return click + " from nowhere"
+		}
+		return click + " from " + country
+	}), joined)
+}}
+
+// TestTableBehindTransaction: a table ends where it ends, and not where a
+// transaction begins that is open when the job first runs.
+func TestTableBehindTransaction(t *testing.T) {
+	for _, commit := range []bool{true, false} {
+		n := newNode(t)
+		n.create("profiles", 1)
+		n.create("clicks", 1)
+		record := func(key, value string) log.Record {
+			return log.Record{Timestamp: 1_000, Key: []byte(key), Value: []byte(value)}
+		}
+		end := logtest.Begin(t, n.log, log.TopicPartition{Topic: "profiles"}, record("a", "Prague"))
+		n.append("profiles", 0, record("b", "Vienna"))
+		n.append("clicks", 0, record("a", "a"), record("b", "b"))
+		r := n.start(joinJob)
+		if err := r.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		end(commit)
+		if err := r.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		want := "a from nowhere, b from Vienna"
+		if commit {
+			want = "a from Prague, b from Vienna"
+		}
+		var got []string
+		for _, rec := range n.read("joined") {
+			got = append(got, string(rec.Value))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("commit %t: got %q, want %q", commit, got, want)
+		}
+	}
+}
+
 // TestTableIsReadFirst joins a stream with a table whose records are all younger
 // than the stream's: what the table held when the job first ran is there for the
 // first record.
 func TestTableIsReadFirst(t *testing.T) {
-	var (
-		profiles = op.NewTopic("profiles", op.String, op.String)
-		clicks   = op.NewTopic("clicks", op.String, op.String)
-		joined   = op.NewTopic("joined", op.String, op.String)
-	)
-	job := jobs.Job{Name: "join", Build: func(g *op.Graph) {
-		table := op.TableFrom(g, profiles, "profiles")
-		op.To(op.LeftJoin(op.From(g, clicks), table, func(click, country string, ok bool) string {
-			if !ok {
-				return click + " from nowhere"
-			}
-			return click + " from " + country
-		}), joined)
-	}}
 	n := newNode(t)
 	n.create("profiles", 2)
 	n.create("clicks", 2)
@@ -115,7 +154,7 @@ func TestTableIsReadFirst(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
-	n.runUntilEnd(job)
+	n.runUntilEnd(joinJob)
 	check(map[string]int{"click from Prague": users})
 
 	// From then on the table goes along in time order.
@@ -129,7 +168,7 @@ func TestTableIsReadFirst(t *testing.T) {
 			put("clicks", at, i%10, "after")
 		}
 	}
-	n.runUntilEnd(job)
+	n.runUntilEnd(joinJob)
 	check(map[string]int{"click from Prague": users, "before from Prague": 10, "after from Vienna": 10})
 }
 
