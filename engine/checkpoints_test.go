@@ -75,13 +75,18 @@ func TestPurgeSparesHiddenCheckpoints(t *testing.T) {
 	end := logtest.Begin(t, l, tp, named("c-0"))
 	logtest.Append(t, l, tp, named("b-0"), named("a-0"), named("a-0"))
 
-	c := &Container{opts: Options{Log: l}, checkpointTopic: "checkpoint", logger: hclog.NewNullLogger()}
+	scanned := &scanned{Log: l}
+	c := &Container{opts: Options{Log: scanned}, checkpointTopic: "checkpoint", logger: hclog.NewNullLogger()}
 	for i, name := range []string{"a-0", "b-0"} { // b-0 is elsewhere
 		c.tasks = append(c.tasks, &task{c: c, name: name})
 		c.tasks[i].mu.checkpointAt = []log.Offset{5, -1}[i]
 	}
 	j := newJanitor(c)
 	for _, want := range []log.Offset{2, 3} {
+		scanned.then = nil
+		if want == 2 { // the transaction ends when the topic was looked through
+			scanned.opened, scanned.then = false, func() { end(true) }
+		}
 		j.purgeCheckpoints(t.Context())
 		b, err := l.Bounds(t.Context(), tp)
 		if err != nil {
@@ -90,10 +95,31 @@ func TestPurgeSparesHiddenCheckpoints(t *testing.T) {
 		if b.Start != want {
 			t.Errorf("the topic begins at %d, want %d", b.Start, want)
 		}
-		if want == 2 {
-			end(true)
+		if scanned.then != nil {
+			scanned.then()
 		}
 	}
+}
+
+// scanned is a log that does something between the scan of a partition and the
+// next look at its bounds.
+type scanned struct {
+	log.Log
+	opened bool
+	then   func() // or nil: done
+}
+
+func (l *scanned) OpenReader(tp log.TopicPartition, from log.Offset, opts log.ReaderOptions) (log.Reader, error) {
+	l.opened = true
+	return l.Log.OpenReader(tp, from, opts)
+}
+
+func (l *scanned) Bounds(ctx context.Context, tp log.TopicPartition) (log.Bounds, error) {
+	if l.opened && l.then != nil {
+		l.then()
+		l.then = nil
+	}
+	return l.Log.Bounds(ctx, tp)
 }
 
 // TestEpochsBeginAnew: a log whose internal topics were copied from another may

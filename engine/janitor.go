@@ -69,6 +69,15 @@ func (j *janitor) purge(ctx context.Context) {
 // Tasks that have had nothing to commit for long hold it back: they are asked to
 // write theirs again, so that the next time more can go.
 func (j *janitor) purgeCheckpoints(ctx context.Context) {
+	// What lies behind an open transaction is not looked at: it may be the only
+	// checkpoint that a task has. The bound comes first: everything before it is
+	// there to be seen then.
+	tp := log.TopicPartition{Topic: j.c.checkpointTopic}
+	b, err := j.c.opts.Log.Bounds(ctx, tp)
+	if err != nil {
+		j.c.logger.Warn("cannot purge checkpoints", "err", err)
+		return
+	}
 	at, err := j.checkpointsAt(ctx)
 	if err != nil {
 		j.c.logger.Warn("cannot purge checkpoints", "err", err)
@@ -82,14 +91,6 @@ func (j *janitor) purgeCheckpoints(ctx context.Context) {
 		}
 	}
 	if oldest < 0 {
-		return
-	}
-	// What lies behind an open transaction was not looked at: it may be the only
-	// checkpoint that a task has.
-	tp := log.TopicPartition{Topic: j.c.checkpointTopic}
-	b, err := j.c.opts.Log.Bounds(ctx, tp)
-	if err != nil {
-		j.c.logger.Warn("cannot purge checkpoints", "err", err)
 		return
 	}
 	for i, t := range j.c.tasks {
