@@ -235,6 +235,9 @@ func (t *task) findSaved(points map[string]savedPoint, epoch log.Epoch) {
 // captureEnds notes where the task's inputs end now.
 func (t *task) captureEnds(ctx context.Context) error {
 	until := make([]log.Offset, len(t.plan.Inputs))
+	t.mu.Lock()
+	t.mu.total, t.mu.started = 0, 0
+	t.mu.Unlock()
 	for i := range t.plan.Inputs {
 		in := &t.plan.Inputs[i]
 		if int(t.partition) >= in.Partitions {

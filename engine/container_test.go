@@ -363,6 +363,13 @@ func TestDropOutputIsRefusedForSharedTopics(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `job "other" writes to view-counts too`) {
 		t.Errorf("got %v", err)
 	}
+	// A plan that is not to be seen yet may be of a job that writes to it too.
+	end := logtest.Begin(t, n.log, log.TopicPartition{Topic: jobs.PlansTopic}, log.Record{Timestamp: 1, Key: []byte("third"), Value: []byte("not committed")})
+	defer end(false)
+	_, err = Reprocess(context.Background(), n.options(countJob), From{}, true)
+	if err == nil || !strings.Contains(err.Error(), "another job is being deployed") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestDeadLettersCarryTheirOrigin(t *testing.T) {

@@ -31,11 +31,10 @@ func Reprocess(ctx context.Context, opts Options, from From, dropOutput bool) (g
 	if err := opts.Validate(); err != nil {
 		return 0, err
 	}
-	all, err := jobs.Deployments(ctx, opts.Log)
+	stored, err := jobs.CurrentDeployment(ctx, opts.Log, opts.Job.Name)
 	if err != nil {
 		return 0, err
 	}
-	stored := all[opts.Job.Name]
 	if stored == nil {
 		return 0, fmt.Errorf("job %q: %w: there is nothing to process again; run it first (grete run %s)", opts.Job.Name, ErrNotDeployed, opts.Job.Name)
 	}
@@ -56,7 +55,7 @@ func Reprocess(ctx context.Context, opts Options, from From, dropOutput bool) (g
 		d.From = widen(log.TimestampOf(from.Time), plan)
 	}
 	if dropOutput {
-		if err := refuseShared(all, plan); err != nil {
+		if err := refuseShared(ctx, opts.Log, plan); err != nil {
 			return 0, err
 		}
 	}
@@ -81,8 +80,20 @@ func fenceAll(ctx context.Context, l log.Log, plan *jobs.Plan) error {
 	return nil
 }
 
-// refuseShared reports output topics of the plan that other jobs write to.
-func refuseShared(all map[string]*jobs.Deployment, plan *jobs.Plan) error {
+// refuseShared reports output topics of the plan that other jobs write to. It wants
+// to see the plans of all: also one that is behind the deploy of another.
+func refuseShared(ctx context.Context, l log.Log, plan *jobs.Plan) error {
+	b, err := l.Bounds(ctx, log.TopicPartition{Topic: jobs.PlansTopic})
+	if err != nil {
+		return fmt.Errorf("bounds of %s: %w", jobs.PlansTopic, err)
+	}
+	if b.Stable < b.End {
+		return fmt.Errorf("cannot drop the earlier output of job %q: another job is being deployed, and may write to the same topics; try again in a minute", plan.Job)
+	}
+	all, err := jobs.Deployments(ctx, l)
+	if err != nil {
+		return err
+	}
 	ours := map[string]bool{}
 	for _, spec := range plan.OutputTopics() {
 		ours[spec.Name] = true
