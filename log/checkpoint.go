@@ -184,7 +184,7 @@ func (l *Embedded) failUnlessFull(err error) error {
 	case err == nil:
 		return nil
 	case isFull(err):
-		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+		return asNoSpace(err)
 	}
 	l.fail(err)
 	return fmt.Errorf("%w: %w", ErrReadOnly, err)

@@ -392,7 +392,7 @@ func (l *Embedded) abandon(g *group, err error) {
 		err = fmt.Errorf("%w: %w", ErrReadOnly, fatal.err)
 	} else if vfs.IsNoSpaceError(err) {
 		l.space.exhausted(l)
-		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+		err = asNoSpace(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

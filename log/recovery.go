@@ -46,6 +46,9 @@ func (l *Embedded) open() error {
 		if err := l.confirmNames(); err != nil {
 			return err
 		}
+		if err := r.secureJournal(); err != nil {
+			return err
+		}
 	} else {
 		// Before the first write, or a crash would be taken for a clean end.
 		if err := l.fs.Remove(cleanMark); err != nil {
@@ -337,11 +340,6 @@ func (r *recovery) run(m *meta) error {
 	for _, p := range r.order {
 		if err := r.settle(p, vouched[p]); err != nil {
 			return fmt.Errorf("partition %s: %w", p.tp, err)
-		}
-	}
-	if !r.clean {
-		if err := r.secureJournal(); err != nil {
-			return err
 		}
 	}
 	if err := r.syncReferences(); err != nil {
