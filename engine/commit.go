@@ -184,7 +184,7 @@ func appendOrigin(dst []byte, tp log.TopicPartition, o log.Offset) []byte {
 // It is the last write: see log.Commit.AtLeastOnce.
 func (l *life) cutCheckpoint(iv *interval) {
 	c := &iv.point
-	c.Epoch = l.term
+	c.Epoch = l.t.term
 	c.Watermark = jobs.NoWatermark
 	if w, ok := l.flow.Watermark(); ok {
 		c.Watermark = w
@@ -287,7 +287,7 @@ func (o *output) mark(l *life, index int) {
 		return
 	}
 	m := mark{
-		Generation: l.c.plan.Generation, Task: int(l.t.partition), Tasks: l.plan.Tasks, Epoch: l.term,
+		Generation: l.c.plan.Generation, Task: int(l.t.partition), Tasks: l.plan.Tasks, Epoch: l.t.term,
 		Watermark: jobs.NoWatermark, CaughtUp: l.announced && l.caughtUp(),
 	}
 	w, ok, idle := l.flow.Outgoing(index)

@@ -33,8 +33,7 @@ type life struct {
 	t     *task
 	stage *op.Stage
 	plan  *jobs.StagePlan
-	epoch log.Epoch // under which it commits
-	term  log.Epoch // see task.term
+	epoch log.Epoch // under which it commits; it signs with task.term
 
 	db   *state.DB
 	flow *op.Flow
@@ -72,7 +71,7 @@ type life struct {
 func (t *task) open(ctx context.Context, epoch log.Epoch, saved *jobs.Checkpoint) (*life, error) {
 	fresh := saved == nil || saved.Epoch < t.taken
 	l := &life{
-		c: t.c, t: t, stage: t.stage, plan: t.plan, epoch: epoch, term: t.term,
+		c: t.c, t: t, stage: t.stage, plan: t.plan, epoch: epoch,
 		wake:          make(chan struct{}, 1),
 		work:          make(chan *interval, 1),
 		answers:       make(chan answer, 1),

@@ -254,7 +254,7 @@ func (t *task) show(l *life) {
 	defer t.mu.Unlock()
 	t.mu.db = l.db
 	s := &t.mu.status
-	s.State, s.Err, s.Epoch = TaskRunning, nil, l.term
+	s.State, s.Err, s.Epoch = TaskRunning, nil, t.term
 	for i := range l.inputs {
 		in := &l.inputs[i]
 		s.Inputs[i].Offset, s.Inputs[i].Idle = in.offset, in.idle
