@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,44 @@ func TestTop(t *testing.T) {
 	if rows != 3 {
 		t.Errorf("got %d minutes, want 3", rows)
 	}
+}
+
+// TestFollowClock: a silent input moves with the clock, once a second, and does
+// not while a transaction has something behind it.
+func TestFollowClock(t *testing.T) {
+	n := newNode(t)
+	n.create("views", 1)
+	var now atomic.Int64
+	now.Store(time.Hour.Milliseconds())
+	job := jobs.Job{Name: "visits", Build: func(g *op.Graph) {
+		in := op.From(g, views, op.Input{Idle: op.FollowClock(10 * time.Second)})
+		op.To(op.Count(op.Window(op.KeyBy(in, "by-page", func(page string) string { return page }), op.Tumbling{Size: time.Minute}), "views-per-page").Final(), viewCounts)
+	}}
+	r := n.start(job, func(o *Options) { o.Now = func() time.Time { return time.UnixMilli(now.Load()) } })
+	defer r.stop()
+	watermark := func(step time.Duration, want int64) {
+		t.Helper()
+		now.Add(step.Milliseconds())
+		if err := r.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range r.Status().Tasks {
+			if task.Stage == "source" && task.Watermark != want {
+				t.Errorf("the watermark is %d, want %d", task.Watermark, want)
+			}
+		}
+	}
+	n.view(0, 1_000, "a")
+	watermark(0, 1_000)
+	end := logtest.Begin(t, n.log, log.TopicPartition{Topic: "views"}, log.Record{Timestamp: 2_000, Key: []byte("a"), Value: []byte("a")})
+	watermark(30*time.Second, 1_000)
+	end(true)
+	watermark(0, 2_000)
+	watermark(9*time.Second, 2_000)
+	watermark(time.Second, 3_630_000)
+	watermark(500*time.Millisecond, 3_630_000)
+	watermark(500*time.Millisecond, 3_631_000)
+	wantRows(t, n.finals(), map[string][]int64{"0 a": {2}})
 }
 
 var (
