@@ -33,7 +33,7 @@ func (l *Embedded) checkpoint() error {
 	l.metaMu.Lock()
 	for i := range work {
 		work[i].safe.Compacted = work[i].p.safe.Compacted
-		work[i].p.safe = work[i].safe
+		work[i].p.setSafe(work[i].safe)
 	}
 	l.safeSequence = applied
 	l.metaMu.Unlock()

@@ -50,10 +50,19 @@ type partition struct {
 
 	// safe is how far the partition is known to be synced; guarded by Embedded.metaMu.
 	safe metaPartition
+	// synced is safe.Recovery, for who must not wait while the meta is stored.
+	synced atomic.Int64
 
 	wakeMu sync.Mutex // guards armed
 	armed  []chan<- struct{}
 	nArmed atomic.Int32 // len(armed), so that a write without readers waiting takes no lock
+}
+
+// setSafe takes down how far the partition is synced. The caller holds
+// Embedded.metaMu, or is alone.
+func (p *partition) setSafe(mp metaPartition) {
+	p.safe = mp
+	p.synced.Store(int64(mp.Recovery))
 }
 
 func newPartition(t *topic, n int32, dir string) *partition {

@@ -219,7 +219,7 @@ func (r *recovery) load(m *meta) error {
 		for i, p := range t.parts {
 			known[p.tp.String()] = true
 			mp := mt.Partitions[i]
-			p.safe = mp
+			p.setSafe(mp)
 			p.start.Store(int64(mp.Start))
 			w, err := walk(l.fs, p, mp, r.clean, l.now())
 			if err != nil {
@@ -427,7 +427,7 @@ func (r *recovery) makeSafe() error {
 	}
 	for i := range work {
 		work[i].safe.Compacted = work[i].p.safe.Compacted
-		work[i].p.safe = work[i].safe
+		work[i].p.setSafe(work[i].safe)
 	}
 	l.safeSequence = applied
 	if err := l.storeMeta(r.topics); err != nil {

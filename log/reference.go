@@ -142,7 +142,7 @@ func (l *Embedded) refer(g *group) {
 			l.logger.Warn("large batches take the way through the journal", "partition", r.p.tp, "err", err)
 			continue
 		}
-		r.toSync(l)
+		r.toSync()
 		pos := r.pos
 		for _, pt := range r.parts {
 			n := int64(len(pt.batches))
@@ -184,10 +184,8 @@ func (r *run) place(l *Embedded, now Timestamp) error {
 
 // toSync finds out what has to be synced with a run: all of the partition, so
 // that what comes before a reference is never less safe than what it refers to.
-func (r *run) toSync(l *Embedded) {
-	l.metaMu.Lock()
-	safe := r.p.safe.Recovery
-	l.metaMu.Unlock()
+func (r *run) toSync() {
+	safe := Offset(r.p.synced.Load())
 	segments := *r.p.segments.Load()
 	for i, s := range segments {
 		if i+1 == len(segments) || segments[i+1].base > safe {
@@ -304,7 +302,7 @@ func (l *Embedded) syncPartition(p *partition) error {
 	if r.s == nil || r.s.file == nil {
 		return nil
 	}
-	r.toSync(l)
+	r.toSync()
 	return r.sync(l)
 }
 
