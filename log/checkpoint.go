@@ -193,13 +193,21 @@ func (l *Embedded) failUnlessFull(err error) error {
 // isFull tells whether a file was not replaced for want of space.
 func isFull(err error) bool { return vfs.IsNoSpaceError(err) && !errors.Is(err, errReplaced) }
 
-// journalRolled asks for a checkpoint, or makes it when too much waits for one.
-// The caller holds the token, so nothing is appended meanwhile.
+// journalRolled asks for a checkpoint when one is due, or makes it when too much
+// waits for it. The caller holds the token, so nothing is appended meanwhile.
 func (l *Embedded) journalRolled() {
 	if l.opts.MaintainEvery < 0 {
 		return
 	}
-	if l.journal.waiting() <= maxJournals {
+	due, most := 0, maxJournals
+	if l.opts.Sync.Mode == SyncNone {
+		due, most = lazyJournals, 4*lazyJournals
+	}
+	waiting := l.journal.waiting()
+	if waiting < due {
+		return
+	}
+	if waiting <= most {
 		select {
 		case l.kick <- struct{}{}:
 		default:

@@ -38,6 +38,11 @@ const (
 	// maxJournals bounds the files that wait for the background to sync what
 	// they vouch for; then appends do it themselves.
 	maxJournals = 8
+
+	// lazyJournals is how many files a log gathers that leaves it to the system
+	// when to write, before it syncs what they vouch for. Appends wait for that if
+	// there are four times as many.
+	lazyJournals = 16
 )
 
 // journal is the write side of the shared journal. Its fields are owned by the
@@ -126,7 +131,8 @@ func parseJournalHeader(b []byte) (h journalHeader, err error) {
 
 // begin starts the next file: a spare one under a new name, or a new one. Its
 // name is durable before anything is written to it: so a crash cannot bring
-// back the old name over new entries.
+// back the old name over new entries. Without syncs it may: entries under
+// another name than theirs are not found, and nobody was promised them.
 func (j *journal) begin() error {
 	number := j.number + 1
 	name := journalName(j.fs, j.dir, number)
@@ -146,9 +152,11 @@ func (j *journal) begin() error {
 	if err != nil {
 		return fmt.Errorf("open journal file: %w", err)
 	}
-	if err := syncDir(j.fs, j.dir); err != nil {
-		_ = f.Close()
-		return fatalError{err}
+	if j.mode != SyncNone {
+		if err := syncDir(j.fs, j.dir); err != nil {
+			_ = f.Close()
+			return fatalError{err}
+		}
 	}
 	if j.file != nil {
 		if err := j.file.Close(); err != nil {

@@ -25,7 +25,8 @@ type Options struct {
 	SegmentBytes int64
 
 	// JournalBytes is where the journal begins its next file, in bytes. About
-	// twice as much is rewritten after a crash. Default: 64 MiB.
+	// twice as much is rewritten after a crash, and up to 64 times as much with
+	// SyncNone. Default: 64 MiB.
 	JournalBytes int64
 
 	// DefaultPartitions is the partition count of topics that name none.
