@@ -43,6 +43,9 @@ const (
 	// when to write, before it syncs what they vouch for. Appends wait for that if
 	// there are four times as many.
 	lazyJournals = 16
+
+	// wideWrite is from how many bytes a write is gathered in memory of huge pages.
+	wideWrite = 64 << 10
 )
 
 // journal is the write side of the shared journal. Its fields are owned by the
@@ -287,7 +290,11 @@ func (e *entry) size() int64 {
 func (j *journal) reserve(n int64) {
 	most := min(journalBuffer, padTo(j.limit, DirectBlock))
 	if want := min(padTo(n, DirectBlock), most); int64(cap(j.buf)) < want {
-		j.buf = append(alignedBytes(int(min(2*want, most))), j.buf...)
+		room := 2 * want
+		if want >= wideWrite {
+			room = max(room, hugePage)
+		}
+		j.buf = append(alignedBytes(int(min(room, most))), j.buf...)
 	}
 }
 
