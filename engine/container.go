@@ -199,6 +199,9 @@ func (c *Container) prepare(ctx context.Context, tasks []*task) error {
 		t.epoch = epoch
 		fenced[i] = t.name
 	}
+	if err := c.checkCurrent(ctx); err != nil {
+		return err
+	}
 	points, err := readCheckpoints(ctx, c.opts.Log, c.checkpointTopic, fenced...)
 	if err != nil {
 		return err
@@ -210,6 +213,18 @@ func (c *Container) prepare(ctx context.Context, tasks []*task) error {
 		}
 	}
 	return nil
+}
+
+// checkCurrent returns ErrSuperseded unless the container's generation is current.
+// Whoever has fenced asks for it before anything is written: a reprocess that drops
+// output has fenced earlier lives after it made the next generation current, and
+// then looked where their output ends.
+func (c *Container) checkCurrent(ctx context.Context) error {
+	newer, err := jobs.NewerGeneration(ctx, c.opts.Log, c.plan.Job, c.plan.Generation)
+	if err == nil && newer > 0 {
+		err = fmt.Errorf("%w: generation %d", ErrSuperseded, newer)
+	}
+	return err
 }
 
 // findSaved takes the task's own out of all checkpoints, and the term of the life

@@ -47,7 +47,7 @@ const stateTries = 3
 // mayPass marks err, which came from the log, as transient unless trying again
 // cannot help.
 func mayPass(err error) error {
-	for _, final := range []error{log.ErrFenced, log.ErrClosed, log.ErrReadOnly, log.ErrTooLarge, log.ErrCorrupt,
+	for _, final := range []error{ErrSuperseded, log.ErrFenced, log.ErrClosed, log.ErrReadOnly, log.ErrTooLarge, log.ErrCorrupt,
 		log.ErrInvalidBatch, log.ErrUnknownTopic, log.ErrUnknownPartition, log.ErrOffsetOutOfRange} {
 		if errors.Is(err, final) {
 			return err

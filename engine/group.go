@@ -290,9 +290,13 @@ func (k *keeper) ended(h *hold) {
 	k.member.Release(h.tp)
 }
 
-// fail ends the container because of err.
+// fail ends the container because of err. That another generation is current, all
+// tasks may find out: it is told once.
 func (k *keeper) fail(err error) {
-	k.failures = append(k.failures, err)
+	superseded := func(err error) bool { return errors.Is(err, ErrSuperseded) }
+	if !superseded(err) || !slices.ContainsFunc(k.failures, superseded) {
+		k.failures = append(k.failures, err)
+	}
 	k.halt()
 }
 

@@ -217,7 +217,7 @@ func TestFencedTaskIsTakenAgain(t *testing.T) {
 	n.create("views", 4)
 	r := n.start(countJob, func(o *Options) { o.retakeAfter = 20 * time.Millisecond })
 	r.until("readiness", func() bool { s := r.Status(); return s.Ready() })
-	if err := fenceAll(context.Background(), n.log, r.Plan()); err != nil {
+	if err := fenceAll(context.Background(), n.log, producers(r.Plan())); err != nil {
 		t.Fatal(err)
 	}
 	n.fill(0, 50)

@@ -16,8 +16,9 @@ type From struct {
 	Time time.Time // of the log's timestamps; widened back so that no window that holds it starts cut
 }
 
-// Reprocess makes the next generation of a job current, in one Commit. It is
-// deployed and run by the next Open and Run, which also sweep the one before.
+// Reprocess makes the next generation of a job current, in one Commit; another one
+// notes where dropped output ends. It is deployed and run by the next Open and
+// Run, which also sweep the one before, and do what a crash between the two left.
 // Settings in the options may differ from the stored ones: the new generation is
 // computed with them throughout.
 //
@@ -50,6 +51,9 @@ func Reprocess(ctx context.Context, opts Options, from From, dropOutput bool) (g
 	if err != nil {
 		return 0, err
 	}
+	if stored, err = endDropping(ctx, opts.Log, stored); err != nil {
+		return 0, err
+	}
 	d := &jobs.Deployment{From: log.NoTimestamp, Plan: *plan}
 	if !from.Time.IsZero() {
 		d.From = widen(log.TimestampOf(from.Time), plan)
@@ -59,22 +63,57 @@ func Reprocess(ctx context.Context, opts Options, from From, dropOutput bool) (g
 			return 0, err
 		}
 	}
-	if err := fenceAll(ctx, opts.Log, &stored.Plan); err != nil {
+	old := producers(&stored.Plan)
+	if err := fenceAll(ctx, opts.Log, old); err != nil {
 		return 0, err
 	}
 	if dropOutput {
-		if d.Dropped, err = outputEnds(ctx, opts.Log, plan); err != nil {
-			return 0, err
-		}
+		d.Dropping = old
 	}
-	return plan.Generation, d.Save(ctx, opts.Log, stored)
+	if err := d.Save(ctx, opts.Log, stored); err != nil {
+		return 0, err
+	}
+	// Who has overtaken us is the first container of the new generation: it has done it.
+	if _, err := endDropping(ctx, opts.Log, d); err != nil && !errors.Is(err, jobs.ErrOvertaken) {
+		return 0, err
+	}
+	return plan.Generation, nil
 }
 
-// fenceAll stops all that may still write for a generation.
-func fenceAll(ctx context.Context, l log.Log, plan *jobs.Plan) error {
+// endDropping finds out, for a reprocess that drops earlier output, where that
+// ends, and stores it. The producers of it are fenced only now, when the generation
+// is current: a task of an older one that fences after this looks which generation
+// is, and ends. It returns what is stored then.
+func endDropping(ctx context.Context, l log.Log, d *jobs.Deployment) (*jobs.Deployment, error) {
+	if len(d.Dropping) == 0 {
+		return d, nil
+	}
+	if err := fenceAll(ctx, l, d.Dropping); err != nil {
+		return nil, err
+	}
+	ends, err := outputEnds(ctx, l, &d.Plan)
+	if err != nil {
+		return nil, err
+	}
+	ended := *d
+	ended.Dropping, ended.Dropped = nil, ends
+	return &ended, ended.Save(ctx, l, d)
+}
+
+// producers are those of a generation's tasks.
+func producers(plan *jobs.Plan) []string {
+	var names []string
 	for _, task := range plan.Tasks() {
-		if _, err := l.Fence(ctx, jobs.Producer(plan.Job, plan.Generation, task)); err != nil {
-			return fmt.Errorf("fence task %s: %w", task, err)
+		names = append(names, jobs.Producer(plan.Job, plan.Generation, task))
+	}
+	return names
+}
+
+// fenceAll stops all that may still write.
+func fenceAll(ctx context.Context, l log.Log, producers []string) error {
+	for _, p := range producers {
+		if _, err := l.Fence(ctx, p); err != nil {
+			return fmt.Errorf("fence %s: %w", p, err)
 		}
 	}
 	return nil

@@ -107,7 +107,7 @@ func (t *task) run(h *hold, tell func()) error {
 		}
 		var again *transient
 		if !errors.As(err, &again) || h.work.Err() != nil || again.over(failures, t.c.run != "") {
-			if !errors.Is(err, log.ErrFenced) {
+			if !errors.Is(err, log.ErrFenced) && !errors.Is(err, ErrSuperseded) {
 				t.setState(TaskFailed, err)
 			}
 			return fmt.Errorf("task %s: %w", t.name, err)
@@ -193,6 +193,9 @@ func (t *task) begin(h *hold) (log.Epoch, *jobs.Checkpoint, error) {
 	epoch, err := t.c.opts.Log.Fence(h.work, t.producer)
 	if err != nil {
 		return 0, nil, mayPass(fmt.Errorf("fence: %w", err))
+	}
+	if err := t.c.checkCurrent(h.work); err != nil {
+		return 0, nil, mayPass(err)
 	}
 	points, err := readCheckpoints(h.work, t.c.opts.Log, t.c.checkpointTopic, t.name)
 	if err != nil {

@@ -20,9 +20,13 @@ type Deployment struct {
 	// From is where the generation began to read its inputs: log timestamps from
 	// here on; log.NoTimestamp: the earliest record.
 	From log.Timestamp `json:"from"`
-	// Dropped holds, for a reprocess that drops earlier output, where each output
-	// partition ended when the generation was made current. Their start offsets
-	// are raised to this whenever the job starts, so the wish survives a crash.
+	// Dropping names the producers of the generation before, from when a reprocess
+	// that drops their output makes this one current until it is known where that
+	// output ends: they have to be fenced first. Nobody runs the job meanwhile.
+	Dropping []string `json:"dropping,omitempty"`
+	// Dropped is that knowledge: where each output partition ended. Their start
+	// offsets are raised to this whenever the job starts, so the wish survives a
+	// crash.
 	Dropped []DroppedOutput `json:"dropped,omitempty"`
 	Plan    Plan            `json:"plan"`
 }
@@ -34,12 +38,20 @@ type DroppedOutput struct {
 	Before    log.Offset `json:"before"`
 }
 
-const deploymentVersion = 1
+// Versions of the format. Dropping makes the difference: who does not know of it
+// is not to run the job.
+const (
+	deploymentVersion         = 1
+	droppingDeploymentVersion = 2
+)
 
 // Encode returns the record's value.
 func (d *Deployment) Encode() ([]byte, error) {
 	c := *d
 	c.Version = deploymentVersion
+	if len(d.Dropping) > 0 {
+		c.Version = droppingDeploymentVersion
+	}
 	b, err := json.Marshal(&c)
 	if err != nil {
 		return nil, fmt.Errorf("encode plan of job %q: %w", d.Plan.Job, err)
@@ -53,8 +65,9 @@ func DecodeDeployment(b []byte) (*Deployment, error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, fmt.Errorf("decode plan: %w", err)
 	}
-	if d.Version != deploymentVersion {
-		return nil, fmt.Errorf("decode plan of job %q: version %d, want %d: it was written by a newer grete", d.Plan.Job, d.Version, deploymentVersion)
+	if d.Version < deploymentVersion || d.Version > droppingDeploymentVersion {
+		return nil, fmt.Errorf("decode plan of job %q: version %d, want %d or %d: it was written by a newer grete",
+			d.Plan.Job, d.Version, deploymentVersion, droppingDeploymentVersion)
 	}
 	if d.Plan.Job == "" || d.Plan.Generation < 1 {
 		return nil, fmt.Errorf("decode plan: got job %q, generation %d", d.Plan.Job, d.Plan.Generation)
@@ -180,6 +193,48 @@ func (d *Deployment) encode() ([]byte, error) {
 func (d *Deployment) encodesTo(value []byte) bool {
 	b, err := d.encode()
 	return err == nil && d != nil && bytes.Equal(b, value)
+}
+
+// ErrDeploying says that a newer generation of the job is stored behind a
+// transaction that is open, so that it is not known yet whether it counts.
+var ErrDeploying = errors.New("the job is being deployed")
+
+// NewerGeneration returns the job's current generation if it is above the given
+// one, else 0. Unlike CurrentDeployment it waits for nobody and ends nothing: it
+// returns ErrDeploying where that would tell more.
+func NewerGeneration(ctx context.Context, l log.Log, job string, above int64) (newer int64, err error) {
+	isNewer := func(r *log.Record) (int64, error) {
+		if string(r.Key) != job || r.IsTombstone() {
+			return 0, nil
+		}
+		d, err := DecodeDeployment(r.Value)
+		if err != nil {
+			return 0, fmt.Errorf("record %s of topic %s: %w", r.Offset, PlansTopic, err)
+		}
+		if d.Plan.Generation > above {
+			return d.Plan.Generation, nil
+		}
+		return 0, nil
+	}
+	behind := false
+	err = log.Scan(ctx, l, log.TopicPartition{Topic: PlansTopic}, func(r *log.Record) bool {
+		g, err := isNewer(r)
+		behind = behind || g > 0 || err != nil
+		return false // not to be waited for
+	}, func(r *log.Record) error {
+		g, err := isNewer(r)
+		newer = max(newer, g)
+		return err
+	})
+	switch {
+	case errors.Is(err, log.ErrUnknownTopic):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case newer == 0 && behind:
+		return 0, fmt.Errorf("generation of job %q: %w", job, ErrDeploying)
+	}
+	return newer, nil
 }
 
 // AwaitGeneration returns once a generation above the given one is the job's

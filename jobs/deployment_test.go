@@ -17,7 +17,12 @@ func FuzzDecodeDeployment(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Add([]byte(`{"version":2}`))
+	d.Dropping = []string{"counts.2.page-0"}
+	if b, err = d.Encode(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"version":3}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := DecodeDeployment(b)
 		if err != nil {
@@ -114,6 +119,57 @@ func TestCurrentBehindOpenTransaction(t *testing.T) {
 	if err := <-found; err != nil || d.Plan.Generation != 2 {
 		t.Fatalf("got %+v and %v, want generation 2", d, err)
 	}
+}
+
+// Only what an older grete must not run has a newer version.
+func TestDeploymentVersion(t *testing.T) {
+	d := &Deployment{Plan: Plan{Job: "counts", Generation: 2}}
+	for want, dropping := range map[int][]string{1: nil, 2: {"counts.1.page-0"}} {
+		d.Dropping = dropping
+		b, err := d.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := DecodeDeployment(b); err != nil || got.Version != want || len(got.Dropping) != len(dropping) {
+			t.Errorf("dropping %v: got %+v and %v, want version %d", dropping, got, err, want)
+		}
+	}
+	if _, err := DecodeDeployment([]byte(`{"version":3,"plan":{"job":"counts","generation":1}}`)); err == nil {
+		t.Error("version 3 was read")
+	}
+}
+
+func TestNewerGeneration(t *testing.T) {
+	ctx, l := t.Context(), logtest.Open(t)
+	check := func(above, want int64, wantErr error) {
+		t.Helper()
+		if g, err := NewerGeneration(ctx, l, "counts", above); g != want || !errors.Is(err, wantErr) {
+			t.Errorf("above %d: got %d and %v, want %d and %v", above, g, err, want, wantErr)
+		}
+	}
+	store := func(job string, generation int64) {
+		t.Helper()
+		value, err := (&Deployment{Plan: Plan{Job: job, Generation: generation}}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		logtest.Append(t, l, log.TopicPartition{Topic: PlansTopic}, log.Record{Key: []byte(job), Value: value})
+	}
+	check(0, 0, nil) // nothing was ever deployed
+	tp := logtest.Create(t, l, PlansTopic, 1)[0]
+	store("counts", 1)
+	store("other", 9)
+	check(0, 1, nil)
+	check(1, 0, nil)
+	end := logtest.Begin(t, l, tp, log.Record{Key: []byte("other"), Value: []byte("never committed")})
+	check(1, 0, nil)
+	store("counts", 2)
+	check(0, 1, nil) // that is known
+	check(1, 0, ErrDeploying)
+	check(2, 0, nil)
+	end(true) // nonsense, but of another job
+	check(1, 2, nil)
+	check(2, 0, nil)
 }
 
 // looked is a log that tells when somebody looks behind an open transaction.

@@ -217,7 +217,7 @@ func TestDeploymentRoundTrip(t *testing.T) {
 	if string(want) != string(have) || got.From != d.From || got.Dropped[0] != d.Dropped[0] {
 		t.Errorf("got %s\nwant %s", have, want)
 	}
-	for _, bad := range []string{"", "{}", `{"version":2,"plan":{"job":"a","generation":1}}`, `{"version":1,"plan":{"job":"a"}}`} {
+	for _, bad := range []string{"", "{}", `{"version":3,"plan":{"job":"a","generation":1}}`, `{"version":1,"plan":{"job":"a"}}`} {
 		if _, err := DecodeDeployment([]byte(bad)); err == nil {
 			t.Errorf("%q: got no error", bad)
 		}
