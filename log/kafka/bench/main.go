@@ -1,11 +1,12 @@
 // Bench measures `grete serve` beside Apache Kafka: the same client, the same
-// settings, run after run in turn, medians; then how they compare, and what the
-// disk could do at most.
+// settings, run after run in turn, medians; then how they compare, and what could
+// be had at most: of the disk, and by a "floor", which takes what is sent, writes
+// it to a file, answers, and does nothing else.
 //
 //	go run ./log/kafka/bench -grete ./grete -jars DIR
 //
-// Each run has a topic of its own. Four servers run all the time: both kinds, with
-// a sync before each acknowledgement and without. Beside what the client sees it
+// Each run has a topic of its own. Six servers run all the time: each kind, with a
+// sync before each acknowledgement and without. Beside what the client sees it
 // takes the processor time of the server (utime and stime of /proc/PID/stat) and
 // its memory (VmRSS after the run).
 //
@@ -40,6 +41,8 @@ func main() {
 		dir   = flag.String("dir", "", "where the servers keep their data; default: a temporary directory")
 		addr  = flag.String("profile", "", "load one server that runs already, at HOST:PORT, and print what the client sees")
 	)
+	floorAddr := flag.String("floor", "", "serve at HOST:PORT what takes requests and does no more than it must")
+	synced := flag.Bool("synced", false, "with -floor: sync before answering")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often everything is run")
 	flag.Float64Var(&p.seconds, "seconds", 5, "how long a run takes, about")
 	flag.StringVar(&p.only, "only", "", "run what has this in its name only")
@@ -47,9 +50,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var err error
-	if *addr != "" {
+	switch {
+	case *floorAddr != "":
+		err = serveFloor(ctx, *floorAddr, *dir, *synced)
+	case *addr != "":
 		err = p.profile(ctx, *addr)
-	} else {
+	default:
 		err = p.run(ctx, *grete, *jars, *dir)
 	}
 	if err != nil {
@@ -90,6 +96,9 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 				continue
 			}
 			for _, s := range servers {
+				if s.isFloor && !w.floor {
+					continue
+				}
 				seconds := p.seconds
 				if round == 0 { // warms up, and is not counted
 					seconds = min(2, p.seconds)

@@ -21,9 +21,11 @@ type server struct {
 	addr string
 	cmd  *exec.Cmd
 	done chan error
+
+	isFloor bool
 }
 
-// startAll starts both kinds of server, with syncs and without.
+// startAll starts all kinds of server, with syncs and without.
 func startAll(ctx context.Context, grete, jars, dir string) (all []*server, err error) {
 	for _, synced := range []bool{true, false} {
 		s, err := startGrete(ctx, grete, dir, synced)
@@ -31,10 +33,13 @@ func startAll(ctx context.Context, grete, jars, dir string) (all []*server, err 
 			return all, err
 		}
 		all = append(all, s)
-		if jars == "" {
-			continue
+		if jars != "" {
+			if s, err = startKafka(ctx, jars, dir, synced); err != nil {
+				return all, err
+			}
+			all = append(all, s)
 		}
-		if s, err = startKafka(ctx, jars, dir, synced); err != nil {
+		if s, err = startFloor(ctx, dir, synced); err != nil {
 			return all, err
 		}
 		all = append(all, s)
@@ -45,6 +50,26 @@ func startAll(ctx context.Context, grete, jars, dir string) (all []*server, err 
 		}
 	}
 	return all, nil
+}
+
+func startFloor(ctx context.Context, dir string, synced bool) (*server, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	name, args := "floor, unsynced", []string{"-floor", addr, "-dir", dir}
+	if synced {
+		name, args = "floor, synced", append(args, "-synced")
+	}
+	s, err := start(ctx, name, addr, filepath.Join(dir, name+".log"), binary, args...)
+	if err == nil {
+		s.isFloor = true
+	}
+	return s, err
 }
 
 func startGrete(ctx context.Context, binary, dir string, synced bool) (*server, error) {
@@ -128,7 +153,7 @@ func (s *server) ready(ctx context.Context) error {
 	}
 	defer cl.Close()
 	for {
-		if err = cl.Ping(ctx); err == nil {
+		if err = s.ping(ctx, cl); err == nil {
 			return nil
 		}
 		select {
@@ -139,6 +164,17 @@ func (s *server) ready(ctx context.Context) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+func (s *server) ping(ctx context.Context, cl *kgo.Client) error {
+	if !s.isFloor {
+		return cl.Ping(ctx)
+	}
+	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	return nc.Close()
 }
 
 // stop ends the server.

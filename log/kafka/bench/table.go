@@ -73,17 +73,24 @@ func printTable(w io.Writer, servers []*server, results map[string]map[string][]
 	}
 }
 
-// printRatios prints how Grete compares with Kafka, and the bars it is held to.
+// printRatios prints how Grete compares with Kafka, and the bars it is held to;
+// then how the floor does, which says what can be had here.
 func printRatios(w io.Writer, results map[string]map[string][]result) {
-	fmt.Fprintf(w, "\n| Grete by Kafka | synced by unsynced | both synced | both unsynced | CPU, synced | CPU, unsynced | p99, synced | p99, unsynced | RSS, synced | RSS, unsynced |\n|---|%s\n", strings.Repeat("---:|", 9))
+	fmt.Fprintf(w, "\n| by Kafka | synced by unsynced | both synced | both unsynced | CPU, synced | CPU, unsynced | p99, synced | p99, unsynced | RSS, synced | RSS, unsynced |\n|---|%s\n", strings.Repeat("---:|", 9))
 	fmt.Fprintln(w, "| bar | >= 1 | >= 2 | >= 2 | <= 0.2, consume 0.5 | <= 0.2, consume 0.5 | <= 0.5 | <= 0.5 | <= 0.1 | <= 0.1 |")
+	for _, kind := range []string{"Grete", "floor"} {
+		printRatiosOf(w, kind, results)
+	}
+}
+
+func printRatiosOf(w io.Writer, kind string, results map[string]map[string][]result) {
 	for _, load := range workloads {
 		r := results[load.name]
-		if len(r["Grete, synced"]) == 0 || len(r["Kafka, synced"]) == 0 {
+		if len(r[kind+", synced"]) == 0 || len(r["Kafka, synced"]) == 0 {
 			continue
 		}
-		gs, gu, ks, ku := median(r["Grete, synced"]), median(r["Grete, unsynced"]), median(r["Kafka, synced"]), median(r["Kafka, unsynced"])
-		fmt.Fprintf(w, "| %s |", load.name)
+		gs, gu, ks, ku := median(r[kind+", synced"]), median(r[kind+", unsynced"]), median(r["Kafka, synced"]), median(r["Kafka, unsynced"])
+		fmt.Fprintf(w, "| %s: %s |", kind, load.name)
 		for _, by := range []float64{
 			gs.perSecond() / ku.perSecond(), gs.perSecond() / ks.perSecond(), gu.perSecond() / ku.perSecond(),
 			gs.cpuPerRecord() / ks.cpuPerRecord(), gu.cpuPerRecord() / ku.cpuPerRecord(),
