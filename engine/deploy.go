@@ -47,10 +47,8 @@ func tryDeploy(ctx context.Context, o *Options) (*deployment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stored != nil {
-		if stored, err = endDropping(ctx, o.Log, stored); err != nil {
-			return nil, err
-		}
+	if stored, err = endDropping(ctx, o.Log, stored); err != nil {
+		return nil, err
 	}
 	if err := ensureInputs(ctx, o, stages); err != nil {
 		return nil, err

@@ -83,9 +83,9 @@ func Reprocess(ctx context.Context, opts Options, from From, dropOutput bool) (g
 // endDropping finds out, for a reprocess that drops earlier output, where that
 // ends, and stores it. The producers of it are fenced only now, when the generation
 // is current: a task of an older one that fences after this looks which generation
-// is, and ends. It returns what is stored then.
+// is, and ends. It returns what is stored then; nil for nothing.
 func endDropping(ctx context.Context, l log.Log, d *jobs.Deployment) (*jobs.Deployment, error) {
-	if len(d.Dropping) == 0 {
+	if d == nil || len(d.Dropping) == 0 {
 		return d, nil
 	}
 	if err := fenceAll(ctx, l, d.Dropping); err != nil {

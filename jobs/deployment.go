@@ -75,6 +75,28 @@ func DecodeDeployment(b []byte) (*Deployment, error) {
 	return &d, nil
 }
 
+// decodeRecord reads a record of the topic that is no tombstone.
+func decodeRecord(r *log.Record) (*Deployment, error) {
+	d, err := DecodeDeployment(r.Value)
+	if err != nil {
+		return nil, fmt.Errorf("record %s of topic %s: %w", r.Offset, PlansTopic, err)
+	}
+	return d, nil
+}
+
+// newerGeneration is the generation that a record makes current, if it is of the
+// job and above the given one; else 0.
+func newerGeneration(r *log.Record, job string, above int64) (int64, error) {
+	if string(r.Key) != job || r.IsTombstone() {
+		return 0, nil
+	}
+	d, err := decodeRecord(r)
+	if err != nil || d.Plan.Generation <= above {
+		return 0, err
+	}
+	return d.Plan.Generation, nil
+}
+
 // Deployments reads all of a log's, by job.
 func Deployments(ctx context.Context, l log.Log) (map[string]*Deployment, error) {
 	return deployments(ctx, l, nil)
@@ -87,12 +109,9 @@ func deployments(ctx context.Context, l log.Log, own func(*log.Record) bool) (ma
 			delete(all, string(r.Key))
 			return nil
 		}
-		d, err := DecodeDeployment(r.Value)
-		if err != nil {
-			return fmt.Errorf("record %s of topic %s: %w", r.Offset, PlansTopic, err)
-		}
+		d, err := decodeRecord(r)
 		all[string(r.Key)] = d
-		return nil
+		return err
 	})
 	if errors.Is(err, log.ErrUnknownTopic) {
 		return all, nil
@@ -203,26 +222,13 @@ var ErrDeploying = errors.New("the job is being deployed")
 // one, else 0. Unlike CurrentDeployment it waits for nobody and ends nothing: it
 // returns ErrDeploying where that would tell more.
 func NewerGeneration(ctx context.Context, l log.Log, job string, above int64) (newer int64, err error) {
-	isNewer := func(r *log.Record) (int64, error) {
-		if string(r.Key) != job || r.IsTombstone() {
-			return 0, nil
-		}
-		d, err := DecodeDeployment(r.Value)
-		if err != nil {
-			return 0, fmt.Errorf("record %s of topic %s: %w", r.Offset, PlansTopic, err)
-		}
-		if d.Plan.Generation > above {
-			return d.Plan.Generation, nil
-		}
-		return 0, nil
-	}
 	behind := false
 	err = log.Scan(ctx, l, log.TopicPartition{Topic: PlansTopic}, func(r *log.Record) bool {
-		g, err := isNewer(r)
+		g, err := newerGeneration(r, job, above)
 		behind = behind || g > 0 || err != nil
 		return false // not to be waited for
 	}, func(r *log.Record) error {
-		g, err := isNewer(r)
+		g, err := newerGeneration(r, job, above)
 		newer = max(newer, g)
 		return err
 	})
@@ -256,15 +262,8 @@ func AwaitGeneration(ctx context.Context, l log.Log, job string, above int64) (i
 			return 0, fmt.Errorf("read %s at %s: %w", tp, r.Position(), err)
 		}
 		for i := range recs {
-			if string(recs[i].Key) != job || recs[i].IsTombstone() {
-				continue
-			}
-			d, err := DecodeDeployment(recs[i].Value)
-			if err != nil {
-				return 0, fmt.Errorf("record %s of topic %s: %w", recs[i].Offset, PlansTopic, err)
-			}
-			if d.Plan.Generation > above {
-				return d.Plan.Generation, nil
+			if newer, err := newerGeneration(&recs[i], job, above); err != nil || newer > 0 {
+				return newer, err
 			}
 		}
 	}
