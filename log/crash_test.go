@@ -367,7 +367,7 @@ func TestCrashWithoutSyncs(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := &crash{where: "after a clean close", policy: logtest.KeepNothing, disk: d.Crash(logtest.KeepNothing), h: h.snapshot()}
-				if err := c.verify(sync, false); err != nil && sync.Mode != log.SyncNone {
+				if err := c.verify(sync, false); err != nil {
 					t.Fatalf("seed %d, %s: %v", seed, c, err)
 				}
 			})

@@ -142,7 +142,9 @@ func (l *Embedded) refer(g *group) {
 			l.logger.Warn("large batches take the way through the journal", "partition", r.p.tp, "err", err)
 			continue
 		}
-		r.toSync()
+		if l.opts.Sync.Mode == SyncGroup {
+			r.toSync()
+		}
 		pos := r.pos
 		for _, pt := range r.parts {
 			n := int64(len(pt.batches))
