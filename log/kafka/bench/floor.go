@@ -7,9 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,7 +22,6 @@ import (
 type floor struct {
 	dir    string
 	synced bool
-	conns  atomic.Int64
 }
 
 // serveFloor runs a floor until ctx ends.
@@ -69,15 +65,14 @@ type floorConn struct {
 const floorPieces = 64
 
 func (f *floor) serve(nc *net.TCPConn) error {
-	name := filepath.Join(f.dir, "floor-"+strconv.FormatInt(f.conns.Add(1), 10))
-	file, err := os.Create(name)
+	file, err := os.CreateTemp(f.dir, "floor")
 	if err != nil {
 		return err
 	}
 	// To give the space back is not part of the run.
 	defer time.AfterFunc(rest/4, func() {
 		_ = file.Close()
-		_ = os.Remove(name)
+		_ = os.Remove(file.Name())
 	})
 	c := &floorConn{TCPConn: nc, file: file}
 	buf := make([]byte, 1<<20)
@@ -225,7 +220,7 @@ func (c *floorConn) prepareFetch(frame []byte) error {
 	rp.RecordBatches = []byte{}
 	rt.Partitions = append(rt.Partitions, rp)
 	resp.Topics = append(resp.Topics, rt)
-	c.sent = frameAnswer(resp, int(size))
+	c.sent = frameAnswer(resp, size)
 	// The last field is the size of the batches.
 	binary.BigEndian.PutUint32(c.sent[len(c.sent)-4:], uint32(size))
 	return nil
