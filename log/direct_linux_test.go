@@ -161,3 +161,27 @@ func BenchmarkDirectWrite(b *testing.B) {
 		})
 	}
 }
+
+// Where nobody is to wait for a disk, nothing goes past the cache.
+func TestUnsyncedSegment(t *testing.T) {
+	o := testOptions(DefaultFS)
+	o.Sync = SyncPolicy{Mode: SyncNone}
+	l := mustOpen(t, t.TempDir(), o)
+	mustCreate(t, l, "a", 1)
+	tp := TopicPartition{"a", 0}
+	for n := range 3 {
+		if _, err := l.Append(t.Context(), tp, bigRun(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := l.partition(tp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.last(); s.direct != nil {
+		t.Error("written past the cache")
+	}
+	if recs := readAll(t, l, tp, 0); len(recs) != 3 {
+		t.Errorf("got %d records", len(recs))
+	}
+}

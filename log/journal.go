@@ -42,7 +42,7 @@ const (
 	// lazyJournals is how many files a log gathers that leaves it to the system
 	// when to write, before it syncs what they vouch for. Appends wait for that if
 	// there are four times as many.
-	lazyJournals = 16
+	lazyJournals = 32
 
 	// wideWrite is from how many bytes a write is gathered in memory of huge pages.
 	wideWrite = 64 << 10

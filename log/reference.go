@@ -179,8 +179,10 @@ func (r *run) place(l *Embedded, now Timestamp) error {
 	}
 	p.newFiles = p.newFiles || created
 	r.s, r.pos = s, p.written
-	// To wait for the disk is worth it only for many bytes.
-	r.past = r.size >= min(referRun, l.opts.SegmentBytes/4) && p.unread(now)
+	// To wait for the disk is worth it only for many bytes, and where somebody
+	// waits for it anyway.
+	_, direct := l.fs.(DirectFS)
+	r.past = direct && l.opts.Sync.Mode != SyncNone && r.size >= min(referRun, l.opts.SegmentBytes/4) && p.unread(now)
 	return nil
 }
 
@@ -197,8 +199,21 @@ func (r *run) toSync() {
 	r.names = !r.s.named
 }
 
-// write writes a run to its segment.
+// write writes a run to its segment: from where its batches lie, or in blocks past
+// the cache.
 func (r *run) write() error {
+	if r.past {
+		return r.writeBlocks()
+	}
+	batches := make([][]byte, len(r.parts))
+	for i, pt := range r.parts {
+		batches[i] = pt.batches
+	}
+	return r.s.writeVector(batches, r.pos)
+}
+
+// writeBlocks gathers a run in whole blocks and writes it past the cache.
+func (r *run) writeBlocks() error {
 	buf := directBuffers.Get().(*[]byte)
 	defer directBuffers.Put(buf)
 	room := (*buf)[:cap(*buf)]
@@ -210,7 +225,7 @@ func (r *run) write() error {
 			m := copy(room[n:], b)
 			n, b = n+m, b[m:]
 			if n == len(room) {
-				if err := r.s.writeBlocks(room, skip, at, r.past); err != nil {
+				if err := r.s.writeBlocks(room, skip, at); err != nil {
 					return err
 				}
 				at, n, skip = at+int64(n), 0, 0
@@ -218,7 +233,7 @@ func (r *run) write() error {
 		}
 	}
 	if n > skip {
-		return r.s.writeBlocks(room[:n], skip, at, r.past)
+		return r.s.writeBlocks(room[:n], skip, at)
 	}
 	return nil
 }

@@ -83,21 +83,25 @@ func (s *segment) writeAt(b []byte, pos int64) error {
 	return nil
 }
 
+// writeVector is writeAt for a run that lies in pieces.
+func (s *segment) writeVector(pieces [][]byte, pos int64) error {
+	if err := writeVector(s.file, pieces, pos); err != nil {
+		return fmt.Errorf("write segment %s at %d: %w", s.logName(), pos, err)
+	}
+	return nil
+}
+
 // directBuffers lends memory for direct writes.
 var directBuffers = sync.Pool{New: func() any { b := alignedBytes(directBytes); return &b }}
 
 const directBytes = 2 << 20
 
 // writeBlocks writes b at pos, where a block begins, but for the first skip bytes,
-// which are there. past says to pass by the cache of the operating system, where
-// the FS can do that: with whole blocks, not with the parts of one at both ends.
-func (s *segment) writeBlocks(b []byte, skip int, pos int64, past bool) error {
-	fs, ok := s.fs.(DirectFS)
-	if !past || !ok {
-		return s.writeAt(b[skip:], pos+int64(skip))
-	}
+// which are there, past the cache of the operating system: whole blocks, not the
+// parts of one at both ends.
+func (s *segment) writeBlocks(b []byte, skip int, pos int64) error {
 	if s.direct == nil {
-		f, err := fs.OpenDirect(s.logName())
+		f, err := s.fs.(DirectFS).OpenDirect(s.logName())
 		if err != nil {
 			return fmt.Errorf("open segment %s: %w", s.logName(), err)
 		}
