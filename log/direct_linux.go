@@ -47,3 +47,13 @@ func setDirect(f vfs.File, on bool) bool {
 
 // adviseHuge asks for huge pages. It is only advice.
 func adviseHuge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
+
+// offHeap returns memory that the garbage collector knows nothing of. It is
+// never given back.
+func offHeap(n int) []byte {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return make([]byte, n)
+	}
+	return b
+}

@@ -162,6 +162,36 @@ func BenchmarkDirectWrite(b *testing.B) {
 	}
 }
 
+// One step may have more direct writes than there is memory for at a time.
+func TestManyDirectWrites(t *testing.T) {
+	l := mustOpen(t, t.TempDir(), testOptions(DefaultFS))
+	const partitions = 2*directBuffers + 1
+	mustCreate(t, l, "a", partitions)
+	c := &Commit{}
+	for i := range int32(partitions) {
+		c.Writes = append(c.Writes, Write{TopicPartition: TopicPartition{"a", i}, Batches: bigRun(0)})
+	}
+	if _, err := l.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(partitions) {
+		tp := TopicPartition{"a", i}
+		p, err := l.partition(tp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.last().direct == nil {
+			t.Errorf("partition %d was written through the cache", i)
+		}
+		if recs := readAll(t, l, tp, 0); len(recs) != 1 {
+			t.Errorf("partition %d has %d records, want 1", i, len(recs))
+		}
+	}
+	if n := len(directMemory); n != directBuffers {
+		t.Errorf("%d buffers came back, want %d", n, directBuffers)
+	}
+}
+
 // Where nobody is to wait for a disk, nothing goes past the cache.
 func TestUnsyncedSegment(t *testing.T) {
 	o := testOptions(DefaultFS)

@@ -39,11 +39,16 @@ func alignedBytes(n int) []byte {
 	if n >= hugePage {
 		align = hugePage
 	}
-	b := make([]byte, n+align)
+	return alignIn(make([]byte, n+align), n, align)[:0]
+}
+
+// alignIn returns n bytes of b that begin at a multiple of align, the size of
+// a huge page or less; b has align bytes more than n.
+func alignIn(b []byte, n, align int) []byte {
 	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % uintptr(align))
 	b = b[at : at+n : at+n]
 	if align == hugePage {
 		adviseHuge(b)
 	}
-	return b[:0]
+	return b
 }

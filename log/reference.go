@@ -214,9 +214,11 @@ func (r *run) write() error {
 
 // writeBlocks gathers a run in whole blocks and writes it past the cache.
 func (r *run) writeBlocks() error {
-	buf := directBuffers.Get().(*[]byte)
-	defer directBuffers.Put(buf)
-	room := (*buf)[:cap(*buf)]
+	room := <-directMemory
+	if room == nil {
+		room = alignIn(offHeap(directBytes+hugePage), directBytes, hugePage)
+	}
+	defer func() { directMemory <- room }()
 	// The first byte of room lies in the file where a block begins.
 	n := int(r.pos % DirectBlock)
 	at, skip := r.pos-int64(n), n

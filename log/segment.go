@@ -91,10 +91,21 @@ func (s *segment) writeVector(pieces [][]byte, pos int64) error {
 	return nil
 }
 
-// directBuffers lends memory for direct writes.
-var directBuffers = sync.Pool{New: func() any { b := alignedBytes(directBytes); return &b }}
+const (
+	directBytes   = 2 << 20
+	directBuffers = 4 // that is as many direct writes at a time
+)
 
-const directBytes = 2 << 20
+// directMemory holds the buffers for direct writes of this process, nil where one
+// was never used. Who finds none waits: for the disk, which others have. They lie
+// outside of the heap, which would grow to twice their size, and are kept.
+var directMemory = func() chan []byte {
+	c := make(chan []byte, directBuffers)
+	for range directBuffers {
+		c <- nil
+	}
+	return c
+}()
 
 // writeBlocks writes b at pos, where a block begins, but for the first skip bytes,
 // which are there, past the cache of the operating system: whole blocks, not the
