@@ -21,6 +21,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"strings"
@@ -95,7 +96,10 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 			if !strings.Contains(w.name, p.only) {
 				continue
 			}
-			for _, s := range servers {
+			// Drawn anew for each row: the disk still works on what the run before has
+			// left, and that would always hit the same server.
+			for _, i := range rand.Perm(len(servers)) {
+				s := servers[i]
 				if s.isFloor && !w.floor {
 					continue
 				}
