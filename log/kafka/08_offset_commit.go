@@ -70,6 +70,7 @@ func (s *Server) offsetCommit(ctx context.Context, r *request) (kmsg.Response, e
 	defer lock.RUnlock()
 	code := s.groups.mayCommit(&committer{
 		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation,
+		consumer: r.version >= 9, offsets: offsets,
 	})
 	if code == nil && len(offsets) > 0 {
 		code = s.groups.commit(ctx, req.Group, offsets)
@@ -99,6 +100,9 @@ type committer struct {
 	group, member, instance string
 	generation              int32 // -1: no member
 	transaction             bool
+	// consumer tells that the client knows of member epochs (KIP-848).
+	consumer bool
+	offsets  []log.GroupOffset
 }
 
 // mayCommit tells why offsets cannot be committed, or nil. Who is no member of
@@ -133,6 +137,9 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 		}
 		return kerr.UnknownMemberID
 	}
+	if g.ofConsumers() {
+		return c.mayCommitConsumer(by, g.consumers)
+	}
 	m, code := g.find(by.member, by.instance)
 	switch {
 	case code != nil:
@@ -146,6 +153,36 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 		g.hear(m, c.now())
 	}
 	return nil
+}
+
+// mayCommitConsumer is mayCommit for a member of the consumer protocol, whose epoch
+// takes the place of a generation. Clients that know of none are told so. A member
+// that has been moved to the next epoch while its commit was on its way has what it
+// had, or it would not be there: its commit is as good (KIP-1251 goes further).
+func (c *coordinator) mayCommitConsumer(by *committer, cs *consumers) *kerr.Error {
+	code := cs.mayCommit(by.member, by.generation)
+	switch {
+	case code != kerr.StaleMemberEpoch:
+		return code
+	case by.generation == cs.members[by.member].before && c.hasAll(cs.members[by.member], by.offsets):
+		return nil
+	case by.transaction:
+		return kerr.IllegalGeneration
+	case !by.consumer:
+		return kerr.UnsupportedVersion
+	}
+	return code
+}
+
+// hasAll tells whether a member may work on all that offsets are of.
+func (c *coordinator) hasAll(m *consumer, offsets []log.GroupOffset) bool {
+	for _, o := range offsets {
+		id, ok := c.log.TopicID(o.Topic)
+		if p := (idPartition{id, o.Partition}); !ok || !m.assigned.has(p) && !m.revoked.has(p) {
+			return false
+		}
+	}
+	return true
 }
 
 // begin makes a group for a consumer on its own, if nobody has committed to it

@@ -161,6 +161,11 @@ func (s *Server) fetchOffsets(ctx context.Context, r *request, asked *kmsg.Offse
 		}
 		return g, nil
 	}
+	if code := s.groups.mayFetch(asked); code != nil {
+		g := kmsg.NewOffsetFetchResponseGroup()
+		g.Group, g.ErrorCode = asked.Group, code.Code
+		return g, nil
+	}
 	g, err := s.groups.fetch(ctx, asked, stable)
 	if err != nil {
 		return g, err
@@ -181,6 +186,23 @@ func (s *Server) fetchOffsets(ctx context.Context, r *request, asked *kmsg.Offse
 	}
 	g.Topics = known
 	return g, nil
+}
+
+// mayFetch tells why a member of the consumer protocol cannot look up offsets of
+// its group, or nil. Who says to be none, and members of other groups, always can.
+func (c *coordinator) mayFetch(asked *kmsg.OffsetFetchRequestGroup) *kerr.Error {
+	if asked.MemberID == nil || *asked.MemberID == "" && asked.MemberEpoch < 0 {
+		return nil
+	}
+	g := c.lookup(asked.Group)
+	if g == nil {
+		return nil
+	}
+	defer g.mu.Unlock()
+	if !g.ofConsumers() {
+		return nil
+	}
+	return g.consumers.mayCommit(*asked.MemberID, asked.MemberEpoch)
 }
 
 // refuseOffsets answers a topic whose offsets are not the client's to know.

@@ -147,6 +147,9 @@ func (c *conn) host() string {
 }
 
 func (g *group) join(j *joining) (*kmsg.JoinGroupResponse, <-chan *kmsg.JoinGroupResponse) {
+	if g.consumers != nil && len(g.consumers.members) > 0 {
+		return refuseJoin(j.member.id, kerr.InconsistentGroupProtocol), nil
+	}
 	id := j.member.id
 	_, isPending := g.pending[id]
 	known, static := g.members[id], g.members[g.statics[j.member.instance]]

@@ -9,7 +9,8 @@ import (
 
 // LeaveGroup takes members out of a group at once. From version 3 on it can be
 // several, and static ones by their instance alone, which is how an
-// administrator removes them. Version 5 brings the reason.
+// administrator removes them, also those of the consumer protocol. Version 5 brings
+// the reason.
 var leaveGroupAPI = api{key: kmsg.LeaveGroup, min: 0, max: 5, handle: (*Server).leaveGroup}
 
 func (s *Server) leaveGroup(_ context.Context, r *request) (kmsg.Response, error) {
@@ -54,6 +55,12 @@ func (c *coordinator) leave(name string, members []kmsg.LeaveGroupRequestMember)
 		return codes
 	}
 	defer g.mu.Unlock()
+	if g.ofConsumers() {
+		for i := range members {
+			codes[i] = g.removeConsumer(members[i].MemberID, instance(members[i].InstanceID))
+		}
+		return codes
+	}
 	now := c.now()
 	var gone []*member
 	left := map[string]bool{}

@@ -27,10 +27,10 @@ func (s *Server) describeGroups(ctx context.Context, r *request) (kmsg.Response,
 		switch {
 		case err != nil:
 			return nil, err
-		case v == nil:
+		case v == nil || v.kind != classicGroup:
 			d.State = groupDead.String()
 			if r.version >= 6 {
-				d.ErrorCode, d.ErrorMessage = kerr.GroupIDNotFound.Code, kmsg.StringPtr("there is no group "+name)
+				d.ErrorCode, d.ErrorMessage = kerr.GroupIDNotFound.Code, kmsg.StringPtr("there is no group "+name+" of the classic protocol")
 			}
 		default:
 			v.describe(&d)

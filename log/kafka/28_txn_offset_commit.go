@@ -78,7 +78,7 @@ func (s *Server) commitTxnOffsets(ctx context.Context, req *kmsg.TxnOffsetCommit
 	defer lock.RUnlock()
 	p := producerEpoch{req.ProducerID, req.ProducerEpoch}
 	if code := s.groups.mayCommit(&committer{
-		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation, transaction: true,
+		group: req.Group, member: req.MemberID, instance: instance(req.InstanceID), generation: req.Generation, transaction: true, offsets: offsets,
 	}); code != nil {
 		return code
 	}

@@ -97,6 +97,8 @@ func newAPIs() map[int16]*api {
 		describeProducersAPI,
 		describeTransactionsAPI,
 		listTransactionsAPI,
+		consumerGroupHeartbeatAPI,
+		consumerGroupDescribeAPI,
 		listConfigResourcesAPI,
 		describeTopicPartitionsAPI,
 	} {

@@ -190,6 +190,11 @@ func accessCases() []accessCase {
 		{key: kmsg.LeaveGroup, code: groupNo, req: with(kmsg.LeaveGroup, func(r kmsg.Request) { r.(*kmsg.LeaveGroupRequest).Group = "g" })},
 		{key: kmsg.SyncGroup, code: groupNo, req: with(kmsg.SyncGroup, func(r kmsg.Request) { r.(*kmsg.SyncGroupRequest).Group = "g" })},
 		{key: kmsg.DescribeGroups, code: groupNo, needs: onGroup(describe), req: with(kmsg.DescribeGroups, func(r kmsg.Request) { r.(*kmsg.DescribeGroupsRequest).Groups = []string{"g"} })},
+		{key: kmsg.ConsumerGroupHeartbeat, code: groupNo, needs: append(onTopic(describe), onGroup(read)...), req: with(kmsg.ConsumerGroupHeartbeat, func(r kmsg.Request) {
+			req := r.(*kmsg.ConsumerGroupHeartbeatRequest)
+			req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis, req.SubscribedTopicNames = 1, "g", "m", 1000, []string{"t"}
+		})},
+		{key: kmsg.ConsumerGroupDescribe, code: groupNo, needs: onGroup(describe), req: with(kmsg.ConsumerGroupDescribe, func(r kmsg.Request) { r.(*kmsg.ConsumerGroupDescribeRequest).Groups = []string{"g"} })},
 		{key: kmsg.ListGroups, needs: onCluster(describe), req: with(kmsg.ListGroups, func(kmsg.Request) {}),
 			empty: func(r kmsg.Response) bool { return len(r.(*kmsg.ListGroupsResponse).Groups) == 0 }},
 		{key: kmsg.CreateTopics, code: topicNo, needs: append(onCluster(create), alice(describeConfigs, ofTopic, "new")), req: with(kmsg.CreateTopics, func(r kmsg.Request) {

@@ -26,6 +26,8 @@ type coordinator struct {
 	opts   *Options
 	logger hclog.Logger
 	m      *counters
+	// configs are what is set of a group; see groupAlterables.
+	configs func(group string) map[string]string
 
 	mu     sync.Mutex // guards groups; taken after a group's
 	groups map[string]*group
@@ -43,7 +45,7 @@ type coordinator struct {
 
 // newCoordinator knows the groups that are stored.
 func newCoordinator(s *Server) (*coordinator, error) {
-	c := &coordinator{log: s.opts.Log, opts: &s.opts, logger: s.logger, m: &s.m, groups: map[string]*group{}, seed: maphash.MakeSeed()}
+	c := &coordinator{log: s.opts.Log, opts: &s.opts, logger: s.logger, m: &s.m, configs: s.setOfGroup, groups: map[string]*group{}, seed: maphash.MakeSeed()}
 	if err := c.load(); err != nil {
 		return nil, err
 	}

@@ -17,19 +17,21 @@ import (
 type groupState uint8
 
 const (
-	groupEmpty      groupState = iota // no members; perhaps offsets
-	groupPreparing                    // members are to join again
-	groupCompleting                   // members wait for what the leader assigns
-	groupStable                       // every member has its assignment
-	groupDead                         // removed from the coordinator
+	groupEmpty       groupState = iota // no members; perhaps offsets
+	groupPreparing                     // members are to join again
+	groupCompleting                    // members wait for what the leader assigns
+	groupStable                        // every member has its assignment
+	groupDead                          // removed from the coordinator
+	groupReconciling                   // members of the consumer protocol are on their way to their shares
 )
 
 // String is Kafka's name.
 func (s groupState) String() string {
-	return [...]string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}[s]
+	return [...]string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Reconciling"}[s]
 }
 
-// group is one group of the classic protocol: members who join, are told by
+// group is one group: of the consumer protocol if consumers is set, which has a page
+// of its own, and else of the classic protocol: members who join, are told by
 // the leader among them what each shall do, and join again when anybody comes
 // or goes.
 //
@@ -71,6 +73,9 @@ type group struct {
 	delayUntil time.Time
 	joinedMore bool
 	syncUntil  time.Time // by when who owes a Sync has sent it; zero: nobody owes one
+
+	consumers *consumers           // of the consumer protocol; nil: the group is of the classic one
+	heard     map[string]time.Time // by when each of these has to be heard of
 
 	timer *time.Timer // nil: not armed
 	wake  time.Time   // when the timer fires
@@ -466,6 +471,8 @@ func (g *group) run(now time.Time) {
 	}
 	g.leave(now, "session-timeout", silent...)
 
+	g.runConsumers(now)
+
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
 	switch {
 	case g.state == groupPreparing && due(g.joinUntil):
@@ -506,6 +513,7 @@ func (g *group) next() (next time.Time) {
 		sooner(g.delayUntil)
 	}
 	sooner(g.syncUntil)
+	sooner(g.nextConsumer())
 	return next
 }
 

@@ -74,9 +74,12 @@ func TestConsumersComeAndGo(t *testing.T) {
 	for _, b := range []struct {
 		name     string
 		balancer kgo.GroupBalancer
+		next     bool // the coordinator shares out (KIP-848)
 	}{
-		{"cooperative-sticky", kgo.CooperativeStickyBalancer()},
-		{"range", kgo.RangeBalancer()},
+		{"cooperative-sticky", kgo.CooperativeStickyBalancer(), false},
+		{"range", kgo.RangeBalancer(), false},
+		{"uniform of the server", kgo.StickyBalancer(), true},
+		{"range of the server", kgo.RangeBalancer(), true},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			s, l := serve(t, nil)
@@ -97,18 +100,26 @@ func TestConsumersComeAndGo(t *testing.T) {
 				t.Helper()
 				eventually(t, "every record is read", func() bool { return seen.len() == produced })
 			}
-			balance := kgo.Balancers(b.balancer)
-			first := consumeInGroup(t, s, seen, balance)
+			balance := []kgo.Opt{kgo.Balancers(b.balancer)}
+			if b.next {
+				balance = append(balance, kgo.ServerSideBalancer())
+			}
+			static := append(balance[:len(balance):len(balance)], kgo.InstanceID("three"))
+			first := consumeInGroup(t, s, seen, balance...)
 			produce()
 			all()
-			second := consumeInGroup(t, s, seen, balance)
-			third := consumeInGroup(t, s, seen, balance, kgo.InstanceID("three"))
+			second := consumeInGroup(t, s, seen, balance...)
+			third := consumeInGroup(t, s, seen, static...)
 			produce()
 			all()
 			members := func(n int) {
 				t.Helper()
 				c := dial(t, s)
 				eventually(t, fmt.Sprint("a stable group of ", n), func() bool {
+					if b.next {
+						d := describeConsumers(c, "readers")
+						return d.State == "Stable" && len(d.Members) == n
+					}
 					d := describeGroup(c, 5, "readers")
 					return d.State == "Stable" && len(d.Members) == n
 				})
@@ -121,7 +132,7 @@ func TestConsumersComeAndGo(t *testing.T) {
 			all()
 			// A static member that restarts takes over from itself.
 			third.vanish()
-			third = consumeInGroup(t, s, seen, balance, kgo.InstanceID("three"))
+			third = consumeInGroup(t, s, seen, static...)
 			produce()
 			all()
 			members(2)

@@ -2,14 +2,15 @@ package kafka
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Configs of groups are about groups of the consumer protocol (KIP-848). Of those
-// there are none here, and other groups do not look at them, as in Kafka: they are
-// kept for whoever sets them.
+// Configs of groups are about groups of the consumer protocol (KIP-848); others
+// do not look at them, as in Kafka.
 
 var groupAlterables = []alterable{
 	{"consumer.heartbeat.interval.ms", "", kmsg.ConfigTypeInt, "5000", kmsg.ConfigSourceDefaultConfig,
@@ -18,11 +19,28 @@ var groupAlterables = []alterable{
 		"How long a member of a group of the consumer protocol may be silent, in milliseconds.", numberFrom(45000, 60000)},
 }
 
+// groupMillis is what a group's config says, in milliseconds.
+func (c *coordinator) groupMillis(group, name string) time.Duration {
+	value := c.configs(group)[name]
+	for _, a := range groupAlterables {
+		if a.name == name && value == "" {
+			value = a.value
+		}
+	}
+	n, _ := strconv.Atoi(value) // it was checked when it was set
+	return time.Duration(n) * time.Millisecond
+}
+
 func groupOwner(name string) configOwner { return configOwner{"group", name} }
+
+// setOfGroup is what is set of a group.
+func (s *Server) setOfGroup(group string) map[string]string {
+	return s.access.state.Load().configs[groupOwner(group)]
+}
 
 // groupConfigs are the configs of any group, whether there is one or not.
 func (s *Server) groupConfigs(group string) []config {
-	set := s.access.state.Load().configs[groupOwner(group)]
+	set := s.setOfGroup(group)
 	configs := make([]config, len(groupAlterables))
 	for i, a := range groupAlterables {
 		var values []setConfig

@@ -20,7 +20,7 @@ import (
 // kafka_consumergroup_lag: the names of groups are anybody's, and do not fit into
 // names of this registry. Beside these it counts:
 //
-//	kafka.group.rebalances              generations that were begun
+//	kafka.group.rebalances              generations that were begun, and epochs of the consumer protocol
 //	kafka.group.commits                 requests that have committed offsets
 //	kafka.group.members-removed.REASON  members who are gone: left, session-timeout, rebalance-timeout, sync-timeout, never-joined
 //	kafka.group.refused.REASON          Joins and assignments for which there was no room: member-bytes, group-bytes, all-bytes
@@ -43,6 +43,9 @@ func (c *coordinator) countMembers() (n int64) {
 	for _, g := range c.all() {
 		g.mu.Lock()
 		n += int64(len(g.members))
+		if g.consumers != nil {
+			n += int64(len(g.consumers.members))
+		}
 		g.mu.Unlock()
 	}
 	return n

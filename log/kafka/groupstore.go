@@ -62,26 +62,37 @@ func (g *group) store(given map[string][]byte) error {
 		s.Subscription, s.Assignment = nonNil(m.metadata(g.protocol)), nonNil(given[id])
 		v.Members = append(v.Members, s)
 	}
-	if err := g.c.write(appendGroupKey(nil, g.name), v.AppendTo(nil)); err != nil {
+	recs := []kafkaRecord{{appendGroupKey(nil, g.name), v.AppendTo(nil)}}
+	if g.consumers != nil { // it was one of the consumer protocol
+		recs = append(recs, g.unstoreConsumers()...)
+	}
+	if err := g.c.write(recs...); err != nil {
 		return fmt.Errorf("store group %q: %w", g.name, err)
 	}
-	g.stored = true
+	g.stored, g.consumers = true, nil
 	return nil
 }
 
 // unstore removes what is stored of the group, but for its offsets.
 func (g *group) unstore() error {
-	if err := g.c.write(appendGroupKey(nil, g.name), nil); err != nil {
+	recs := []kafkaRecord{{appendGroupKey(nil, g.name), nil}}
+	if g.consumers != nil {
+		recs = g.unstoreConsumers()
+	}
+	if err := g.c.write(recs...); err != nil {
 		return fmt.Errorf("remove group %q: %w", g.name, err)
 	}
 	g.stored = false
 	return nil
 }
 
-// write adds a record to the internal topic.
-func (c *coordinator) write(key, value []byte) error {
+// write adds records to the internal topic, all or none.
+func (c *coordinator) write(recs ...kafkaRecord) error {
 	var b log.Builder
-	b.Append(log.TimestampOf(c.now()), key, value)
+	now := log.TimestampOf(c.now())
+	for _, r := range recs {
+		b.Append(now, r.key, r.value)
+	}
 	_, err := c.log.Commit(context.Background(), &log.Commit{Writes: []log.Write{{
 		TopicPartition: log.TopicPartition{Topic: offsetsTopic}, Batches: b.Bytes(),
 	}}})
@@ -198,6 +209,11 @@ func (c *coordinator) load() error {
 	c.held.Store(0) // groups were read that are no more
 	for _, g := range c.all() {
 		g.mu.Lock()
+		if g.consumers != nil {
+			g.settleLoaded(now)
+			g.mu.Unlock()
+			continue
+		}
 		c.held.Add(g.held)
 		for _, m := range g.members {
 			g.hear(m, now)
@@ -211,7 +227,14 @@ func (c *coordinator) load() error {
 func (c *coordinator) loadRecord(r *log.Record) {
 	name, ok := decodeGroupKey(r.Key)
 	if !ok {
+		if _, err := c.loadConsumers(r); err != nil {
+			c.m.count("kafka.group.not-loaded")
+			c.logger.Error("something that was stored of a group was not understood", "offset", r.Offset, "err", err)
+		}
 		return
+	}
+	if g := c.groups[name]; r.IsTombstone() && g != nil && g.consumers != nil {
+		return // it was one of the classic protocol before
 	}
 	delete(c.groups, name)
 	if r.IsTombstone() {

@@ -27,7 +27,10 @@ type memberView struct {
 }
 
 // Kafka's group types.
-const classicGroup = "classic"
+const (
+	classicGroup  = "classic"
+	consumerGroup = "consumer"
+)
 
 // view looks at one group, wherever it is known; nil if nowhere.
 func (c *coordinator) view(ctx context.Context, name string) (*groupView, error) {
@@ -71,6 +74,9 @@ func (c *coordinator) views(ctx context.Context) ([]*groupView, error) {
 // given is shown of a stable group only, as in Kafka: before that it is of two
 // generations.
 func (g *group) view() *groupView {
+	if g.ofConsumers() {
+		return g.consumersView()
+	}
 	v := &groupView{name: g.name, kind: classicGroup, state: g.state.String(), protocolType: g.protocolType}
 	if g.state == groupStable {
 		v.protocol = g.protocol
@@ -91,23 +97,56 @@ func (g *group) view() *groupView {
 func engineView(name string, parts [][]log.TopicPartition) *groupView {
 	v := &groupView{name: name, kind: classicGroup, state: groupStable.String(), protocolType: consumerProtocol, protocol: "engine"}
 	for i, tps := range parts {
-		assignment, metadata := kmsg.NewConsumerMemberAssignment(), kmsg.NewConsumerMemberMetadata()
-		for _, tp := range tps {
-			n := len(assignment.Topics)
-			if n == 0 || assignment.Topics[n-1].Topic != tp.Topic {
-				t := kmsg.NewConsumerMemberAssignmentTopic()
-				t.Topic = tp.Topic
-				assignment.Topics = append(assignment.Topics, t)
-				metadata.Topics = append(metadata.Topics, tp.Topic)
-				n++
-			}
-			last := &assignment.Topics[n-1]
-			last.Partitions = append(last.Partitions, tp.Partition)
+		m := memberView{id: fmt.Sprintf("engine-%d", i), clientID: "grete", host: "/127.0.0.1"}
+		topics := m.assign(tps)
+		m.subscribe(topics)
+		v.members = append(v.members, m)
+	}
+	return v
+}
+
+// assign shows partitions, which are sorted, as a consumer's assignment, and
+// returns their topics.
+func (m *memberView) assign(tps []log.TopicPartition) (topics []string) {
+	a := kmsg.NewConsumerMemberAssignment()
+	for _, tp := range tps {
+		n := len(a.Topics)
+		if n == 0 || a.Topics[n-1].Topic != tp.Topic {
+			t := kmsg.NewConsumerMemberAssignmentTopic()
+			t.Topic = tp.Topic
+			a.Topics, topics = append(a.Topics, t), append(topics, tp.Topic)
+			n++
 		}
-		v.members = append(v.members, memberView{
-			id: fmt.Sprintf("engine-%d", i), clientID: "grete", host: "/127.0.0.1",
-			metadata: metadata.AppendTo(nil), assignment: assignment.AppendTo(nil),
-		})
+		last := &a.Topics[n-1]
+		last.Partitions = append(last.Partitions, tp.Partition)
+	}
+	m.assignment = a.AppendTo(nil)
+	return topics
+}
+
+// subscribe shows topics as what a consumer wants.
+func (m *memberView) subscribe(topics []string) {
+	s := kmsg.NewConsumerMemberMetadata()
+	s.Topics = topics
+	m.metadata = s.AppendTo(nil)
+}
+
+// consumersView shows a group of the consumer protocol; its lock is held.
+func (g *group) consumersView() *groupView {
+	cs := g.consumers
+	v := &groupView{name: g.name, kind: consumerGroup, state: g.state.String(), protocolType: consumerProtocol, protocol: cs.assignor()}
+	for _, id := range cs.sorted() {
+		m := cs.members[id]
+		mv := memberView{id: m.id, instance: m.instance, clientID: m.clientID, host: m.host}
+		var tps []log.TopicPartition
+		for _, p := range m.assigned.sorted() {
+			if name, ok := g.c.log.TopicName(p.topic); ok {
+				tps = append(tps, log.TopicPartition{Topic: name, Partition: p.partition})
+			}
+		}
+		mv.assign(tps)
+		mv.subscribe(m.wants())
+		v.members = append(v.members, mv)
 	}
 	return v
 }

@@ -94,13 +94,20 @@ def bare():
 
 
 def group():
-    t, g = topic("group", 4), f"confluent-{RUN}"
+    share("group", {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 10000})
+
+
+def next_group():
+    share("next-group", {"group.protocol": "consumer"})
+
+
+def share(name, protocol):
+    t, g = topic(name, 4), f"confluent-{RUN}-{name}"
     p = producer()
     for i in range(400):
         p.produce(t, b"%d" % i, partition=i % 4)
     equal(p.flush(30), 0)
-    config = {"bootstrap.servers": BOOTSTRAP, "group.id": g, "auto.offset.reset": "earliest", "enable.auto.commit": False,
-              "partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 10000}
+    config = {"bootstrap.servers": BOOTSTRAP, "group.id": g, "auto.offset.reset": "earliest", "enable.auto.commit": False, **protocol}
     members = [Consumer(config), Consumer(config)]
     got = []
     for c in members:
@@ -335,6 +342,8 @@ for codec in CODECS:
     check(f"compression {codec}", compression, codec)
 check("headers, null and empty keys, tombstones", bare)
 check("group", group)
+if confluent_kafka.libversion()[1] >= 0x020C0000:  # 2.12
+    check("group of the consumer protocol", next_group)
 check("seek by offset and time", seek)
 check("idempotence", idempotence)
 check("transactions", transactions)

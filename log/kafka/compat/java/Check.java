@@ -42,7 +42,8 @@ public class Check {
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
         for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) check("compression " + codec, () -> compression(codec));
         check("headers, null and empty keys, tombstones", Check::bare);
-        check("group", () -> group("classic"));
+        check("group", () -> group("classic", "CooperativeStickyAssignor", "RangeAssignor"));
+        if (!version.startsWith("3.")) check("group of the consumer protocol", () -> group("consumer", "uniform", "range"));
         check("seek by offset and time", Check::seek);
         check("idempotence", Check::idempotence);
         check("transactions", Check::transactions);
@@ -211,16 +212,17 @@ public class Check {
         equal(texts(read(t, sent.size(), 0)), wanted(sent));
     }
 
-    static void group(String protocol) throws Exception {
+    static void group(String protocol, String... assignors) throws Exception {
         String t = topic("group-" + protocol, 4), g = "java-" + run + "-" + protocol;
         List<ProducerRecord<byte[], byte[]>> sent = new ArrayList<>();
         for (int i = 0; i < 400; i++) sent.add(new ProducerRecord<>(t, i % 4, null, ("" + i).getBytes()));
         try (KafkaProducer<byte[], byte[]> p = producer()) {
             send(p, sent);
         }
-        for (String assignor : List.of("CooperativeStickyAssignor", "RangeAssignor")) {
+        for (String assignor : assignors) {
             String id = g + assignor;
-            String[] config = {"group.id", id, "partition.assignment.strategy", "org.apache.kafka.clients.consumer." + assignor, "heartbeat.interval.ms", "300", "session.timeout.ms", "10000"};
+            String[] config = protocol.equals("consumer") ? new String[] {"group.id", id, "group.protocol", protocol, "group.remote.assignor", assignor}
+                : new String[] {"group.id", id, "partition.assignment.strategy", "org.apache.kafka.clients.consumer." + assignor, "heartbeat.interval.ms", "300", "session.timeout.ms", "10000"};
             Set<String> seen = ConcurrentHashMap.newKeySet();
             int[] shares = new int[2];
             boolean[] stop = {false};

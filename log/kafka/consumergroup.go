@@ -1,0 +1,375 @@
+package kafka
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// beat is a heartbeat of the consumer protocol, as the group takes it.
+type beat struct {
+	now          time.Time
+	id, instance string
+	epoch        int32
+	said         consumer      // id, instance and what else does not say "unchanged"
+	names        []string      // of topics, sorted; nil: unchanged
+	pattern      *string       // nil: unchanged
+	matched      []string      // topics that the member's pattern, or the new one, stands for
+	assignor     *string       // nil: unchanged
+	timeout      time.Duration // to give up partitions; negative: unchanged
+	owned        partitionSet  // nil: unchanged
+}
+
+// beaten is the answer to a heartbeat.
+type beaten struct {
+	id       string
+	epoch    int32
+	assigned partitionSet // nil: as before
+}
+
+// ofConsumers tells whether the group is one of the consumer protocol.
+func (g *group) ofConsumers() bool { return g.consumers != nil && !g.hasClassic() }
+
+// hasClassic tells whether the group is in the hands of members of the classic
+// protocol, or will be.
+func (g *group) hasClassic() bool { return len(g.members) > 0 || len(g.pending) > 0 }
+
+// beat takes in a heartbeat: the member joins, goes, says what it wants, or hears
+// what it has to do. A group changes its protocol when it is empty.
+func (g *group) beat(b *beat) (*beaten, *kerr.Error) {
+	if g.hasClassic() {
+		return nil, kerr.GroupIDNotFound
+	}
+	was := g.consumers
+	if was == nil {
+		was = newConsumers()
+	}
+	next := was.clone()
+	m, code := next.identify(b)
+	if code != nil {
+		return nil, code
+	}
+	if m == nil {
+		if len(next.members) >= g.c.opts.MaxGroupSize {
+			return nil, kerr.GroupMaxSizeReached
+		}
+		m = &consumer{id: b.id, instance: b.instance}
+	}
+	switch b.epoch {
+	case epochAway:
+		return g.letAway(was, next, m, b.now)
+	case epochLeave:
+		return g.letGo(was, next, m, b.now)
+	}
+	before := was.members[m.id]
+	next.put(m.update(b))
+	next.renew(was, m.id, g.c.topicSize)
+	m = next.reconcile(next.members[m.id], b.owned, b.now)
+	next.put(m)
+	if code := g.change(was, next, b.now); code != nil {
+		return nil, code
+	}
+	g.hearConsumer(m.id, b.now)
+	answer := &beaten{id: m.id, epoch: m.epoch}
+	if b.epoch == epochJoin || b.owned != nil || b.names != nil || b.pattern != nil || before == nil || !maps.Equal(before.assigned, m.assigned) {
+		answer.assigned = m.assigned
+	}
+	return answer, nil
+}
+
+// letAway keeps the place of a static member until its session ends.
+func (g *group) letAway(was, next *consumers, m *consumer, now time.Time) (*beaten, *kerr.Error) {
+	if m.instance == "" {
+		return nil, kerr.InvalidRequest
+	}
+	away := *m
+	away.epoch = epochAway
+	next.put(&away)
+	if code := g.change(was, next, now); code != nil {
+		return nil, code
+	}
+	g.hearConsumer(m.id, now)
+	return &beaten{id: m.id, epoch: epochAway}, nil
+}
+
+// letGo takes a member out that leaves.
+func (g *group) letGo(was, next *consumers, m *consumer, now time.Time) (*beaten, *kerr.Error) {
+	next.remove(m)
+	next.advance(g.c.topicSize)
+	if code := g.change(was, next, now); code != nil {
+		return nil, code
+	}
+	g.c.m.count("kafka.group.members-removed.left")
+	return &beaten{id: m.id, epoch: epochLeave}, nil
+}
+
+// removeConsumer takes out a member, by its id or, if that is empty, its instance.
+func (g *group) removeConsumer(id, instance string) *kerr.Error {
+	if id == "" {
+		id = g.consumers.statics[instance]
+	}
+	_, code := g.beat(&beat{now: g.c.now(), id: id, instance: instance, epoch: epochLeave})
+	return code
+}
+
+// identify finds the member that a heartbeat is of; nil if it is to be made. One
+// that joins although it is there has lost all it had: it begins anew, and its
+// share is kept for it. So does a static member that comes back under another id,
+// in the place of the one that went.
+func (c *consumers) identify(b *beat) (*consumer, *kerr.Error) {
+	m := c.members[b.id]
+	if b.instance != "" {
+		id, ok := c.statics[b.instance]
+		switch {
+		case !ok && b.epoch != epochJoin:
+			return nil, kerr.UnknownMemberID
+		case id != b.id && m != nil:
+			return nil, kerr.InvalidRequest // it is another member's id
+		case !ok:
+			return nil, nil
+		case id != b.id && b.epoch != epochJoin:
+			return nil, kerr.FencedInstanceID
+		case id != b.id && c.members[id].epoch != epochAway:
+			return nil, kerr.UnreleasedInstanceID
+		}
+		m = c.members[id]
+	}
+	switch {
+	case m == nil && b.epoch == epochJoin:
+		return nil, nil
+	case m == nil:
+		return nil, kerr.UnknownMemberID
+	case b.epoch == epochJoin:
+		return c.rejoin(m, b.id), nil
+	case b.epoch < 0 || b.epoch == m.epoch:
+		return m, nil
+	case b.epoch == m.before && b.owned != nil && !b.owned.leaves(m.assigned):
+		return m, nil // the answer with the new epoch was lost
+	}
+	return nil, kerr.FencedMemberEpoch
+}
+
+// leaves tells whether a set has partitions that other has not.
+func (s partitionSet) leaves(other partitionSet) bool {
+	for p := range s {
+		if !other.has(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// rejoin begins a member anew, perhaps under another id.
+func (c *consumers) rejoin(m *consumer, id string) *consumer {
+	again := *m
+	again.id, again.epoch, again.before, again.state, again.revoked, again.revokeBy = id, epochJoin, epochJoin, consumerSettled, nil, time.Time{}
+	if id != m.id {
+		target := c.target[m.id]
+		c.remove(m)
+		c.target[id] = target
+	}
+	c.put(&again)
+	return &again
+}
+
+// update is the member with what its heartbeat says.
+func (m *consumer) update(b *beat) *consumer {
+	next := *m
+	next.clientID, next.host = b.said.clientID, b.said.host
+	if b.said.rack != "" {
+		next.rack = b.said.rack
+	}
+	if b.names != nil {
+		next.names = b.names
+	}
+	if b.pattern != nil {
+		next.pattern = *b.pattern
+	}
+	next.matched = b.matched
+	if b.assignor != nil {
+		next.assignor = *b.assignor
+	}
+	if b.timeout >= 0 {
+		next.rebalanceTimeout = b.timeout
+	}
+	return &next
+}
+
+// renew begins an epoch if the member is new or wants something else than before,
+// or if there are other partitions.
+func (c *consumers) renew(was *consumers, id string, lookup func(string) (topicSize, bool)) {
+	before, m := was.members[id], c.members[id]
+	for oldID, old := range was.members { // a static one under another id
+		if before == nil && m.instance != "" && old.instance == m.instance && c.members[oldID] == nil {
+			before = old
+		}
+	}
+	if before == nil || before.assignor != m.assignor || !slices.Equal(before.wants(), m.wants()) || !maps.Equal(c.sizes(lookup), was.topics) {
+		c.advance(lookup)
+	}
+}
+
+// advance begins an epoch, and works out who shall have what.
+func (c *consumers) advance(lookup func(string) (topicSize, bool)) {
+	c.epoch++
+	c.topics = c.sizes(lookup)
+	c.aim()
+}
+
+// change stores what is different, and puts it in place.
+func (g *group) change(was, next *consumers, now time.Time) *kerr.Error {
+	grows := next.bytes() - was.bytes()
+	if code := g.mayHold(next.most(), grows); code != nil && grows > 0 {
+		return code
+	}
+	if err := g.storeConsumers(was, next); err != nil {
+		g.c.logger.Error("a group was not stored", "group", g.name, "err", err)
+		return storeCode(err)
+	}
+	if next.epoch != was.epoch {
+		g.c.m.count("kafka.group.rebalances")
+	}
+	g.hold(grows)
+	g.consumers = next
+	g.generation = next.epoch // so it only rises, whatever protocol comes next
+	for id := range g.heard {
+		if next.members[id] == nil {
+			delete(g.heard, id)
+		}
+	}
+	g.showConsumers()
+	for _, m := range next.members {
+		if !m.revokeBy.IsZero() {
+			g.wakeBy(now, m.revokeBy)
+		}
+	}
+	return nil
+}
+
+// showConsumers sets the state that follows from the members.
+func (g *group) showConsumers() {
+	state := groupReconciling
+	switch {
+	case len(g.consumers.members) == 0:
+		state = groupEmpty
+	case g.consumers.settled():
+		state = groupStable
+	}
+	g.protocolType = consumerProtocol
+	if state != g.state {
+		g.become(state)
+	}
+}
+
+// hearConsumer notes that a member is alive.
+func (g *group) hearConsumer(id string, now time.Time) {
+	if g.heard == nil {
+		g.heard = map[string]time.Time{}
+	}
+	g.heard[id] = now.Add(g.c.consumerSession(g.name))
+	g.wakeBy(now, g.heard[id])
+}
+
+// storeAgain is when it is tried again to take out members who are gone, if that
+// could not be stored.
+const storeAgain = time.Second
+
+// runConsumers takes out members who have been silent for too long, or have not
+// given up what they were to.
+func (g *group) runConsumers(now time.Time) {
+	if g.consumers == nil {
+		return
+	}
+	was, next := g.consumers, g.consumers.clone()
+	reasons := map[string]string{}
+	for _, id := range was.sorted() {
+		m := was.members[id]
+		switch {
+		case !g.heard[id].After(now):
+			reasons[id] = "session-timeout"
+		case !m.revokeBy.IsZero() && !m.revokeBy.After(now):
+			reasons[id] = "rebalance-timeout"
+		default:
+			continue
+		}
+		next.remove(m)
+	}
+	if len(reasons) == 0 {
+		return
+	}
+	next.advance(g.c.topicSize)
+	if g.change(was, next, now) != nil {
+		for id := range reasons {
+			g.heard[id] = now.Add(storeAgain)
+			if m := *was.members[id]; !m.revokeBy.IsZero() {
+				m.revokeBy = now.Add(storeAgain)
+				g.consumers = g.consumers.clone()
+				g.consumers.put(&m)
+			}
+		}
+		return
+	}
+	for id, reason := range reasons {
+		g.c.m.count("kafka.group.members-removed." + reason)
+		g.c.logger.Debug("member is gone", "group", g.name, "member", id, "reason", reason)
+	}
+}
+
+// nextConsumer is when something will be due with a member; zero: never.
+func (g *group) nextConsumer() (next time.Time) {
+	if g.consumers == nil {
+		return
+	}
+	for id, m := range g.consumers.members {
+		for _, t := range [2]time.Time{g.heard[id], m.revokeBy} {
+			if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+		}
+	}
+	return next
+}
+
+// mayCommitConsumer tells why a member of the consumer protocol cannot commit or
+// look up offsets, or nil.
+func (c *consumers) mayCommit(id string, epoch int32) *kerr.Error {
+	m := c.members[id]
+	switch {
+	case len(c.members) == 0 && epoch < 0:
+		return nil
+	case m == nil:
+		return kerr.UnknownMemberID
+	case epoch != m.epoch:
+		return kerr.StaleMemberEpoch
+	}
+	return nil
+}
+
+// bytes is about how much memory the members take up.
+func (c *consumers) bytes() (n int64) {
+	for _, m := range c.members {
+		n += m.bytes(c.target[m.id])
+	}
+	return n
+}
+
+// most is the largest of them.
+func (c *consumers) most() (n int64) {
+	for _, m := range c.members {
+		n = max(n, m.bytes(c.target[m.id]))
+	}
+	return n
+}
+
+func (m *consumer) bytes(target partitionSet) int64 {
+	const perPartition = 48 // of a map with keys of 20 bytes
+	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern)
+	for _, names := range [2][]string{m.names, m.matched} {
+		for _, name := range names {
+			n += 16 + len(name)
+		}
+	}
+	return int64(n + perPartition*(len(m.assigned)+len(m.revoked)+len(target)))
+}
