@@ -86,3 +86,43 @@ func TestGroupsOfServer(t *testing.T) {
 	h.ask(0, "group describe live --members", "", "is Empty")
 	h.ask(0, "group delete live", "", "Deleted group live")
 }
+
+// Groups whose members the server shares partitions out to are groups like others.
+func TestGroupsOfConsumerProtocol(t *testing.T) {
+	dir := t.TempDir()
+	h := hold(t, dir, "serve", "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	h.ask(0, "topic create clicks --partitions 2", "")
+	h.ask(0, "produce clicks", "a\nb\nc\n")
+	r, err := readRunning(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka), kgo.ConsumerGroup("next"), kgo.ConsumeTopics("clicks"), kgo.ClientID("me"),
+		kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.CloseAllowingRebalance()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for n := 0; n < 3; {
+		fetches := cl.PollRecords(ctx, 3)
+		if fetches.Err() != nil {
+			t.Fatal(fetches.Err())
+		}
+		n += fetches.NumRecords()
+	}
+	if err := cl.CommitUncommittedOffsets(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.ask(0, "group list", "", "next   Stable  consumer")
+	h.ask(0, "group describe next", "", "Group next is Stable, assigns by uniform", "members: 1")
+	h.ask(0, "group describe next --members", "", "me", "127.0.0.1", "clicks-0 clicks-1")
+	h.ask(1, "group reset next --to earliest", "", "group has members", "stop its consumers first")
+	h.ask(1, "group delete next", "", "group has members")
+	h.end()
+	h.ask(0, "group reset next --to earliest", "", "next")
+	h.ask(0, "group describe next --members", "", "is Empty")
+	h.ask(0, "group delete next", "", "Deleted group next")
+	h.ask(1, "group describe next", "", "unknown group")
+}

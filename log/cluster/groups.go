@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +62,64 @@ func (l *Log) Groups(ctx context.Context) (groups []Group, err error) {
 
 // Group describes one group. It returns ErrUnknownGroup if there is none.
 func (l *Log) Group(ctx context.Context, name string) (Group, error) {
+	g, err := l.classicGroup(ctx, name)
+	if errors.Is(err, ErrUnknownGroup) {
+		next, nerr := l.nextGroup(ctx, name)
+		switch {
+		case nerr == nil:
+			return next, nil
+		case kerr.IsRetriable(nerr), errors.Is(nerr, kerr.GroupAuthorizationFailed), errors.Is(nerr, kerr.TopicAuthorizationFailed):
+			err = nerr // or else there is none, or the brokers are too old to have one
+		}
+	}
+	if err != nil {
+		return g, fmt.Errorf("describe group %q: %w", name, explain(err))
+	}
+	return g, nil
+}
+
+// nextGroup describes a group of the consumer protocol (KIP-848).
+func (l *Log) nextGroup(ctx context.Context, name string) (Group, error) {
+	g := Group{Name: name, Kind: "consumer", ProtocolType: "consumer"}
+	err := l.again(ctx, func(ctx context.Context) error {
+		req := kmsg.NewPtrConsumerGroupDescribeRequest()
+		req.Groups = []string{name}
+		resp, err := req.RequestWith(ctx, l.admin)
+		if err != nil {
+			return err
+		}
+		if len(resp.Groups) != 1 {
+			return fmt.Errorf("%d groups in the answer, want 1", len(resp.Groups))
+		}
+		d := &resp.Groups[0]
+		if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
+			return err
+		}
+		g.State, g.Protocol, g.Members = d.State, d.AssignorName, nil
+		for i := range d.Members {
+			g.Members = append(g.Members, nextMember(&d.Members[i]))
+		}
+		return nil
+	})
+	return g, err
+}
+
+func nextMember(d *kmsg.ConsumerGroupDescribeResponseGroupMember) GroupMember {
+	m := GroupMember{ID: d.MemberID, ClientID: d.ClientID, Host: strings.TrimPrefix(d.ClientHost, "/")}
+	if d.InstanceID != nil {
+		m.Instance = *d.InstanceID
+	}
+	for _, t := range d.Assignment.TopicPartitions {
+		for _, p := range t.Partitions {
+			m.Partitions = append(m.Partitions, log.TopicPartition{Topic: t.Topic, Partition: p})
+		}
+	}
+	slices.SortFunc(m.Partitions, comparePartitions)
+	return m
+}
+
+// classicGroup describes a group of the classic protocol, or one without members.
+func (l *Log) classicGroup(ctx context.Context, name string) (Group, error) {
 	g := Group{Name: name}
 	err := l.again(ctx, func(ctx context.Context) error {
 		req := kmsg.NewPtrDescribeGroupsRequest()
@@ -86,10 +143,7 @@ func (l *Log) Group(ctx context.Context, name string) (Group, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return g, fmt.Errorf("describe group %q: %w", name, explain(err))
-	}
-	return g, nil
+	return g, err
 }
 
 // memberOf reads what the cluster says of a member. An assignment that is not a
@@ -108,12 +162,7 @@ func memberOf(protocolType string, d *kmsg.DescribeGroupsResponseGroupMember) Gr
 			m.Partitions = append(m.Partitions, log.TopicPartition{Topic: t.Topic, Partition: p})
 		}
 	}
-	slices.SortFunc(m.Partitions, func(a, b log.TopicPartition) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.Partition, b.Partition)
-	})
+	slices.SortFunc(m.Partitions, comparePartitions)
 	return m
 }
 
