@@ -150,8 +150,8 @@ func compilePattern(pattern string) (*regexp.Regexp, error) {
 	return regexp.Compile("^(?:" + pattern + ")$")
 }
 
-// match lists the topics that a pattern stands for, without the log's own: those
-// that the client may see, or all if there is none.
+// match lists the topics that a pattern stands for, internal ones too, as in Kafka:
+// those that the client may see, or that any may if there is none.
 func (c *coordinator) match(pattern string, r *request) (names []string) {
 	if pattern == "" {
 		return nil
@@ -162,7 +162,7 @@ func (c *coordinator) match(pattern string, r *request) (names []string) {
 	}
 	topics, _ := c.log.Topics(context.Background())
 	for _, t := range topics {
-		if !t.Internal && re.MatchString(t.Name) && (r == nil || r.topic(toDescribe, t.Name) == nil) {
+		if t.Name != accessTopic && re.MatchString(t.Name) && (r == nil || r.topic(toDescribe, t.Name) == nil) {
 			names = append(names, t.Name)
 		}
 	}

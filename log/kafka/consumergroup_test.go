@@ -320,6 +320,17 @@ func TestConsumerSubscriptions(t *testing.T) {
 		}
 		total += len(tp.Partitions)
 	}
+	internal := newBeater(t, s, "c")
+	req = internal.request()
+	req.SubscribedTopicNames, req.SubscribedTopicRegex = nil, kmsg.StringPtr("__.*")
+	_, err = internal.took(req)
+	is(t, "join with a pattern of internal topics", err, nil)
+	for _, tp := range describeConsumers(b.client, "g").Members[2].TargetAssignment.TopicPartitions {
+		if tp.Topic == "__grete_access" {
+			t.Error("the topic that is nobody's to read is assigned")
+		}
+	}
+	equal(t, "given of internal topics", len(internal.owned) > 0, true)
 	if total < 4 || *d.Members[1].SubscribedTopicRegex != "u-.*" {
 		t.Errorf("the second member is to have %d partitions: %+v", total, d.Members[1])
 	}
