@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"time"
@@ -144,10 +146,37 @@ func (c *coordinator) beatOf(r *request, req *kmsg.ConsumerGroupHeartbeatRequest
 	return b, nil
 }
 
+// maxPattern bounds what a pattern is compiled to, in steps: a few characters that
+// repeat each other would take a hundred megabytes.
+const maxPattern = 10_000
+
 // compilePattern reads a pattern of topics' names, which has to match all of a
 // name. The syntax is RE2's, as with Kafka.
 func compilePattern(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%d bytes, want at most %d", len(pattern), maxPattern)
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	if patternSize(re) > maxPattern {
+		return nil, fmt.Errorf("it repeats itself more than %d times in all", maxPattern)
+	}
 	return regexp.Compile("^(?:" + pattern + ")$")
+}
+
+// patternSize is about how many steps a pattern has, or somewhat more than
+// maxPattern.
+func patternSize(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)
+	for _, sub := range re.Sub {
+		n = min(n+patternSize(sub), maxPattern+1)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return min(n, maxPattern+1)
 }
 
 // match lists the topics that a pattern stands for, internal ones too, as in Kafka:

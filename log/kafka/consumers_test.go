@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,6 +149,33 @@ func TestUniformShares(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A pattern has to be all of a name, and may not be more than it looks.
+func TestPatterns(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, name string
+		bad, matches  bool
+	}{
+		{pattern: "orders", name: "orders", matches: true},
+		{pattern: "orders", name: "orders-2"},
+		{pattern: "a|b.*", name: "bc", matches: true},
+		{pattern: "a|b", name: "bc"},
+		{pattern: "x{2,1000}", name: "xx", matches: true},
+		{pattern: "(", bad: true},
+		{pattern: ")|(", bad: true},
+		{pattern: "((x{100}){100}){100}", bad: true},
+		{pattern: "(x{1000}){9}y{1000,}", bad: true},
+		{pattern: strings.Repeat("x", maxPattern+1), bad: true},
+	} {
+		re, err := compilePattern(tt.pattern)
+		if (err != nil) != tt.bad {
+			t.Errorf("%.40q: %v", tt.pattern, err)
+		}
+		if err == nil && re.MatchString(tt.name) != tt.matches {
+			t.Errorf("%q matches %q: %v", tt.pattern, tt.name, !tt.matches)
+		}
+	}
 }
 
 // Many partitions among many members.
