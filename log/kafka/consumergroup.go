@@ -332,7 +332,7 @@ func (g *group) nextConsumer() (next time.Time) {
 	return next
 }
 
-// mayCommitConsumer tells why a member of the consumer protocol cannot commit or
+// mayCommit tells why a member of the consumer protocol cannot commit or
 // look up offsets, or nil.
 func (c *consumers) mayCommit(id string, epoch int32) *kerr.Error {
 	m := c.members[id]

@@ -26,6 +26,7 @@ type consumers struct {
 	statics     map[string]string       // ids by instance
 	target      map[string]partitionSet // by member
 	topics      map[string]topicSize    // that members want and that there are
+	early       map[string]*consumer    // how far members are of whom nothing else was read yet, while the group is loaded
 }
 
 // topicSize is what of a topic matters to who shares it out.

@@ -239,19 +239,29 @@ func TestStoredConsumer(t *testing.T) {
 		{id: "m", instance: "one", rack: "r", clientID: "c", host: "/h", names: []string{"a", "b"}, pattern: "x.*", assignor: "range", rebalanceTimeout: 5 * time.Second,
 			epoch: -2, before: 7, state: consumerWaiting, assigned: set, revoked: partitionSet{}},
 	} {
-		g := newGroup(bareCoordinator(), "g")
-		g.consumers = newConsumers()
-		for _, r := range g.difference(newConsumers(), &consumers{members: map[string]*consumer{"m": m}, target: map[string]partitionSet{"m": set}, epoch: 9, targetEpoch: 8}) {
-			if ok, err := g.c.loadConsumers(&log.Record{Key: r.key, Value: r.value}); !ok || err != nil {
-				t.Fatalf("record with key %x: %v, %v", r.key, ok, err)
-			}
+		stored := newGroup(bareCoordinator(), "g").difference(newConsumers(), &consumers{members: map[string]*consumer{"m": m}, target: map[string]partitionSet{"m": set}, epoch: 9, targetEpoch: 8})
+		// Compaction may leave them in another order.
+		backwards := slices.Clone(stored)
+		slices.Reverse(backwards)
+		for _, recs := range [][]kafkaRecord{stored, backwards} {
+			checkStored(t, recs, m, set)
 		}
-		got := g.c.groups["g"].consumers
-		if a, b := fmt.Sprintf("%+v", *got.members["m"]), fmt.Sprintf("%+v", *m); a != b {
-			t.Errorf("read   %s\nstored %s", a, b)
+	}
+}
+
+func checkStored(t *testing.T, recs []kafkaRecord, m *consumer, set partitionSet) {
+	t.Helper()
+	c := bareCoordinator()
+	for _, r := range recs {
+		if ok, err := c.loadConsumers(&log.Record{Key: r.key, Value: r.value}); !ok || err != nil {
+			t.Fatalf("record with key %x: %v, %v", r.key, ok, err)
 		}
-		if got.epoch != 9 || got.targetEpoch != 8 || !maps.Equal(got.target["m"], set) {
-			t.Errorf("epochs %d and %d, target %v", got.epoch, got.targetEpoch, got.target)
-		}
+	}
+	got := c.groups["g"].consumers
+	if a, b := fmt.Sprintf("%+v", *got.members["m"]), fmt.Sprintf("%+v", *m); a != b {
+		t.Errorf("read   %s\nstored %s", a, b)
+	}
+	if got.epoch != 9 || got.targetEpoch != 8 || !maps.Equal(got.target["m"], set) {
+		t.Errorf("epochs %d and %d, target %v", got.epoch, got.targetEpoch, got.target)
 	}
 }

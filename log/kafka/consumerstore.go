@@ -25,6 +25,8 @@ import (
 //	2  version 8, 2+ group, 2+ member    epoch 4, epoch before 4, state 1, assigned, revoked
 //
 // Which partitions there are and what patterns stand for is found out again.
+// Compaction keeps the last record of each key: how far a member is may come
+// before what it has said.
 const (
 	keyConsumers      = 3
 	keyConsumer       = 5
@@ -201,6 +203,8 @@ func (g *group) forgetStored(version uint16, id string) {
 		}
 	case keyConsumerTarget:
 		delete(g.consumers.target, id)
+	case keyConsumerNow:
+		delete(g.consumers.early, id)
 	}
 }
 
@@ -213,6 +217,8 @@ func (g *group) takeStored(version uint16, id string, value []byte) error {
 	cs := g.consumers
 	m := &consumer{id: id}
 	if old := cs.members[id]; old != nil {
+		*m = *old
+	} else if old := cs.early[id]; old != nil {
 		*m = *old
 	}
 	switch version {
@@ -231,8 +237,14 @@ func (g *group) takeStored(version uint16, id string, value []byte) error {
 	if err := b.Complete(); err != nil {
 		return fmt.Errorf("%w: value of %d bytes: %w", errNotGroup, len(value), err)
 	}
-	if version == keyConsumer || version == keyConsumerNow && cs.members[id] != nil {
+	switch {
+	case version == keyConsumer || version == keyConsumerNow && cs.members[id] != nil:
 		cs.put(m)
+	case version == keyConsumerNow:
+		if cs.early == nil {
+			cs.early = map[string]*consumer{}
+		}
+		cs.early[id] = m
 	}
 	return nil
 }
@@ -285,10 +297,11 @@ func skipTags(b *kbin.Reader) {
 	}
 }
 
-// settle makes what was loaded a group: members of whom only half is known are
+// settleLoaded makes what was loaded a group: members of whom only half is known are
 // none.
 func (g *group) settleLoaded(now time.Time) {
 	cs := g.consumers
+	cs.early = nil
 	for id, m := range cs.members {
 		if m.assigned == nil {
 			m.assigned = partitionSet{}
