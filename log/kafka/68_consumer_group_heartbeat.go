@@ -199,12 +199,12 @@ func (c *coordinator) match(pattern string, r *request) (names []string) {
 }
 
 // topicSize looks up what there is of a topic.
-func (c *coordinator) topicSize(name string) (topicSize, bool) {
+func (c *coordinator) topicSize(name string) topicSize {
 	t, err := c.log.Topic(context.Background(), name)
 	if err != nil {
-		return topicSize{}, false
+		return topicSize{}
 	}
-	return topicSize{t.ID, int32(t.Partitions)}, true
+	return topicSize{t.ID, int32(t.Partitions)}
 }
 
 // consumerSession is how long a member may be silent.

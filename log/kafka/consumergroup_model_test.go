@@ -307,3 +307,35 @@ func showStored(g *group) string {
 	}
 	return text
 }
+
+// A heartbeat that says nothing new, in a group of many.
+func BenchmarkQuietBeat(b *testing.B) {
+	l := logtest.Open(b, func(o *log.Options) { o.MaintainEvery, o.Sync.Mode = -1, log.SyncNone }).(*log.Embedded)
+	logtest.Create(b, l, "a", 1000)
+	now := time.UnixMilli(1_700_000_000_000)
+	opts := (&Options{Log: l, MaxGroupBytes: 1 << 30, Now: func() time.Time { return now }}).EnsureDefaults()
+	c := &coordinator{log: l, opts: opts, logger: hclog.NewNullLogger(), m: &counters{}, groups: map[string]*group{}}
+	c.configs = func(string) map[string]string { return nil }
+	c.m.register(opts.Metrics)
+	defer c.close()
+	g := newGroup(c, "g")
+	c.groups["g"] = g
+	cs := newConsumers()
+	for i := range 1000 {
+		cs.put(&consumer{id: fmt.Sprint("m", i), names: []string{"a"}})
+	}
+	cs.advance(c.topicSize)
+	for id, m := range cs.members {
+		m.epoch, m.assigned = cs.targetEpoch, cs.target[id]
+	}
+	g.consumers = cs
+	for id := range cs.members {
+		g.hearConsumer(id, now)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, code := g.beat(&beat{now: now, id: "m7", epoch: cs.targetEpoch, timeout: -1}); code != nil {
+			b.Fatal(code)
+		}
+	}
+}

@@ -25,11 +25,11 @@ type consumers struct {
 	members     map[string]*consumer
 	statics     map[string]string       // ids by instance
 	target      map[string]partitionSet // by member
-	topics      map[string]topicSize    // that members want and that there are
+	topics      map[string]topicSize    // that members want, as of the epoch; nil: not known since it was loaded
 	early       map[string]*consumer    // how far members are of whom nothing else was read yet, while the group is loaded
 }
 
-// topicSize is what of a topic matters to who shares it out.
+// topicSize is what of a topic matters to who shares it out; zero: there is none.
 type topicSize struct {
 	id         log.TopicID
 	partitions int32
@@ -117,24 +117,31 @@ func (m *consumer) wants() []string {
 	return slices.Compact(all)
 }
 
-// sizes looks up the topics that members want.
-func (c *consumers) sizes(lookup func(name string) (topicSize, bool)) map[string]topicSize {
-	found := map[string]topicSize{}
-	seen := map[string]bool{}
+// advance begins an epoch: it looks up the topics that members want, and works out
+// who shall have what.
+func (c *consumers) advance(lookup func(topic string) topicSize) {
+	c.epoch++
+	c.topics = map[string]topicSize{}
 	for _, m := range c.members {
 		for _, names := range [2][]string{m.names, m.matched} {
 			for _, name := range names {
-				if seen[name] {
-					continue
-				}
-				seen[name] = true
-				if t, ok := lookup(name); ok {
-					found[name] = t
+				if _, seen := c.topics[name]; !seen {
+					c.topics[name] = lookup(name)
 				}
 			}
 		}
 	}
-	return found
+	c.aim()
+}
+
+// outdated tells whether topics have come, gone or grown since the epoch began.
+func (c *consumers) outdated(lookup func(topic string) topicSize) bool {
+	for name, t := range c.topics {
+		if lookup(name) != t {
+			return true
+		}
+	}
+	return c.topics == nil
 }
 
 // aim works out the shares of the epoch that the group is in.

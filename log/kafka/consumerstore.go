@@ -131,7 +131,7 @@ func (g *group) difference(was, next *consumers) (recs []kafkaRecord) {
 		}
 	}
 	for _, id := range next.sorted() {
-		if old, m := was.members[id], next.members[id]; old == nil || !slices.Equal(old.value(), m.value()) {
+		if old, m := was.members[id], next.members[id]; old != m && (old == nil || !slices.Equal(old.value(), m.value())) {
 			add(memberKey(keyConsumer, g.name, id), m.value())
 		}
 	}
@@ -301,7 +301,7 @@ func skipTags(b *kbin.Reader) {
 // none.
 func (g *group) settleLoaded(now time.Time) {
 	cs := g.consumers
-	cs.early = nil
+	cs.early, cs.topics = nil, nil
 	for id, m := range cs.members {
 		if m.assigned == nil {
 			m.assigned = partitionSet{}
