@@ -2,9 +2,6 @@ package kafka
 
 import (
 	"context"
-	"fmt"
-	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strconv"
 	"time"
@@ -68,14 +65,10 @@ func (c *coordinator) consumerHeartbeat(r *request, req *kmsg.ConsumerGroupHeart
 		return nil, problemf(kerr.GroupIDNotFound, "there is no group %q", req.Group)
 	}
 	defer g.mu.Unlock()
-	pattern := b.pattern
-	if pattern == nil && g.consumers != nil {
-		if m := g.consumers.members[b.id]; m != nil {
-			pattern = &m.pattern
-		}
-	}
-	if pattern != nil {
-		b.matched = c.match(*pattern, r)
+	if b.pattern != nil {
+		b.matched = c.match(*b.pattern, r)
+	} else if g.consumers != nil && g.consumers.members[b.id] != nil {
+		b.matched = c.match(g.consumers.members[b.id].pattern, r)
 	}
 	answer, code := g.beat(b)
 	c.dropIfUnused(g)
@@ -116,8 +109,7 @@ func checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
 func (c *coordinator) beatOf(r *request, req *kmsg.ConsumerGroupHeartbeatRequest) (*beat, error) {
 	b := &beat{
 		now: c.now(), id: req.MemberID, instance: instance(req.InstanceID), epoch: req.MemberEpoch,
-		said:    consumer{clientID: r.clientID, host: r.conn.host(), rack: instance(req.RackID)},
-		pattern: req.SubscribedTopicRegex, assignor: req.ServerAssignor, timeout: -1,
+		clientID: r.clientID, host: r.conn.host(), rack: instance(req.RackID), assignor: req.ServerAssignor, timeout: -1,
 	}
 	if b.id == "" {
 		b.id = randomID()
@@ -130,10 +122,12 @@ func (c *coordinator) beatOf(r *request, req *kmsg.ConsumerGroupHeartbeatRequest
 		slices.Sort(b.names)
 		b.names = append([]string{}, slices.Compact(b.names)...)
 	}
-	if b.pattern != nil {
-		if _, err := compilePattern(*b.pattern); err != nil {
-			return nil, problemf(kerr.InvalidRegularExpression, "pattern %q: %v", *b.pattern, err)
+	if text := req.SubscribedTopicRegex; text != nil {
+		p, err := compilePattern(*text)
+		if err != nil {
+			return nil, problemf(kerr.InvalidRegularExpression, "pattern %q: %v", *text, err)
 		}
+		b.pattern = &p
 	}
 	if req.Topics != nil || b.epoch == epochJoin {
 		b.owned = partitionSet{}
@@ -144,58 +138,6 @@ func (c *coordinator) beatOf(r *request, req *kmsg.ConsumerGroupHeartbeatRequest
 		}
 	}
 	return b, nil
-}
-
-// maxPattern bounds what a pattern is compiled to, in steps: a few characters that
-// repeat each other would take a hundred megabytes.
-const maxPattern = 10_000
-
-// compilePattern reads a pattern of topics' names, which has to match all of a
-// name. The syntax is RE2's, as with Kafka.
-func compilePattern(pattern string) (*regexp.Regexp, error) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("%d bytes, want at most %d", len(pattern), maxPattern)
-	}
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return nil, err
-	}
-	if patternSize(re) > maxPattern {
-		return nil, fmt.Errorf("it repeats itself more than %d times in all", maxPattern)
-	}
-	return regexp.Compile("^(?:" + pattern + ")$")
-}
-
-// patternSize is about how many steps a pattern has, or somewhat more than
-// maxPattern.
-func patternSize(re *syntax.Regexp) int {
-	n := 1 + len(re.Rune)
-	for _, sub := range re.Sub {
-		n = min(n+patternSize(sub), maxPattern+1)
-	}
-	if re.Op == syntax.OpRepeat {
-		n *= max(re.Min, re.Max, 1)
-	}
-	return min(n, maxPattern+1)
-}
-
-// match lists the topics that a pattern stands for, internal ones too, as in Kafka:
-// those that the client may see, or that any may if there is none.
-func (c *coordinator) match(pattern string, r *request) (names []string) {
-	if pattern == "" {
-		return nil
-	}
-	re, err := compilePattern(pattern)
-	if err != nil {
-		return nil
-	}
-	topics, _ := c.log.Topics(context.Background())
-	for _, t := range topics {
-		if t.Name != accessTopic && re.MatchString(t.Name) && (r == nil || r.topic(toDescribe, t.Name) == nil) {
-			names = append(names, t.Name)
-		}
-	}
-	return names
 }
 
 // topicSize looks up what there is of a topic.

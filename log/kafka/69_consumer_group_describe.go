@@ -47,7 +47,7 @@ func (s *Server) describeConsumers(r *request, d *kmsg.ConsumerGroupDescribeResp
 		m := cs.members[id]
 		dm := kmsg.NewConsumerGroupDescribeResponseGroupMember()
 		dm.MemberID, dm.InstanceID, dm.RackID, dm.MemberEpoch = m.id, nullable(m.instance), nullable(m.rack), m.epoch
-		dm.ClientID, dm.ClientHost, dm.SubscribedTopics, dm.SubscribedTopicRegex = m.clientID, m.host, m.names, nullable(m.pattern)
+		dm.ClientID, dm.ClientHost, dm.SubscribedTopics, dm.SubscribedTopicRegex = m.clientID, m.host, m.names, nullable(m.pattern.text)
 		var err error
 		if dm.Assignment, err = s.describeShare(r, m.assigned); err != nil {
 			return err

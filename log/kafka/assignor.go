@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -36,14 +37,14 @@ func assignUniform(c *consumers) map[string]partitionSet {
 	if len(c.members) == 0 {
 		return map[string]partitionSet{}
 	}
-	u := &uniform{subscribers: c.subscribers(), shares: map[string]partitionSet{}, who: map[idPartition][]*consumer{}}
+	u := &uniform{shares: map[string]partitionSet{}, who: map[idPartition][]*consumer{}}
 	for id := range c.members {
 		u.shares[id] = partitionSet{}
 	}
-	for _, name := range slices.Sorted(maps.Keys(u.subscribers)) {
+	for name, members := range c.subscribers() {
 		t := c.topics[name]
 		for n := range t.partitions {
-			u.who[idPartition{t.id, n}] = u.subscribers[name]
+			u.who[idPartition{t.id, n}] = members
 		}
 	}
 	had := map[idPartition]string{}
@@ -73,9 +74,8 @@ func assignUniform(c *consumers) map[string]partitionSet {
 
 // uniform is an assignUniform under way.
 type uniform struct {
-	subscribers map[string][]*consumer
-	who         map[idPartition][]*consumer // may have a partition
-	shares      map[string]partitionSet
+	who    map[idPartition][]*consumer // may have a partition
+	shares map[string]partitionSet
 }
 
 // least is the member with the smallest share of those who may have a partition,
@@ -97,13 +97,7 @@ func (u *uniform) balance(least int) {
 	for moved := true; moved; {
 		moved = false
 		ids := slices.SortedFunc(maps.Keys(u.shares), func(a, b string) int {
-			if d := len(u.shares[b]) - len(u.shares[a]); d != 0 {
-				return d
-			}
-			if a < b {
-				return -1
-			}
-			return 1
+			return cmp.Or(len(u.shares[b])-len(u.shares[a]), cmp.Compare(a, b))
 		})
 		for _, id := range ids {
 			for _, p := range u.shares[id].sorted() {

@@ -13,9 +13,11 @@ type beat struct {
 	now          time.Time
 	id, instance string
 	epoch        int32
-	said         consumer      // id, instance and what else does not say "unchanged"
+	clientID     string
+	host         string
+	rack         string        // empty: unchanged
 	names        []string      // of topics, sorted; nil: unchanged
-	pattern      *string       // nil: unchanged
+	pattern      *pattern      // nil: unchanged
 	matched      []string      // topics that the member's pattern, or the new one, stands for
 	assignor     *string       // nil: unchanged
 	timeout      time.Duration // to give up partitions; negative: unchanged
@@ -171,16 +173,6 @@ func (c *consumers) identify(b *beat) (*consumer, *kerr.Error) {
 	return nil, kerr.FencedMemberEpoch
 }
 
-// leaves tells whether a set has partitions that other has not.
-func (s partitionSet) leaves(other partitionSet) bool {
-	for p := range s {
-		if !other.has(p) {
-			return true
-		}
-	}
-	return false
-}
-
 // rejoin begins a member anew, perhaps under another id.
 func (c *consumers) rejoin(m *consumer, id string) *consumer {
 	again := *m
@@ -197,9 +189,9 @@ func (c *consumers) rejoin(m *consumer, id string) *consumer {
 // update is the member with what its heartbeat says: m itself if that is nothing new.
 func (m *consumer) update(b *beat) *consumer {
 	next := *m
-	next.clientID, next.host = b.said.clientID, b.said.host
-	if b.said.rack != "" {
-		next.rack = b.said.rack
+	next.clientID, next.host = b.clientID, b.host
+	if b.rack != "" {
+		next.rack = b.rack
 	}
 	if b.names != nil {
 		next.names = b.names
@@ -214,7 +206,7 @@ func (m *consumer) update(b *beat) *consumer {
 	if b.timeout >= 0 {
 		next.rebalanceTimeout = b.timeout
 	}
-	if next.clientID == m.clientID && next.host == m.host && next.rack == m.rack && next.pattern == m.pattern && next.assignor == m.assignor &&
+	if next.clientID == m.clientID && next.host == m.host && next.rack == m.rack && next.pattern.text == m.pattern.text && next.assignor == m.assignor &&
 		next.rebalanceTimeout == m.rebalanceTimeout && slices.Equal(next.names, m.names) && slices.Equal(next.matched, m.matched) {
 		return m
 	}
@@ -382,7 +374,7 @@ func (c *consumers) most() (n int64) {
 
 func (m *consumer) bytes(target partitionSet) int64 {
 	const perPartition = 48 // of a map with keys of 20 bytes
-	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern)
+	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern.text)
 	for _, names := range [2][]string{m.names, m.matched} {
 		for _, name := range names {
 			n += 16 + len(name)

@@ -42,7 +42,7 @@ type consumer struct {
 	rebalanceTimeout   time.Duration
 	assignor           string   // that it would like; empty: any
 	names              []string // of topics, sorted
-	pattern            string   // of topics' names; empty: none
+	pattern            pattern  // of topics' names; empty: none
 	matched            []string // topics that pattern stands for, sorted
 
 	epoch, before int32 // before: the epoch that it had before this one
@@ -109,7 +109,7 @@ func (c *consumers) settled() bool {
 
 // wants are the topics that a member has subscribed to, sorted.
 func (m *consumer) wants() []string {
-	if m.pattern == "" {
+	if m.pattern.text == "" {
 		return m.names
 	}
 	all := slices.Concat(m.names, m.matched)

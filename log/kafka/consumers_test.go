@@ -172,7 +172,7 @@ func TestPatterns(t *testing.T) {
 		if (err != nil) != tt.bad {
 			t.Errorf("%.40q: %v", tt.pattern, err)
 		}
-		if err == nil && re.MatchString(tt.name) != tt.matches {
+		if err == nil && re.regexp.MatchString(tt.name) != tt.matches {
 			t.Errorf("%q matches %q: %v", tt.pattern, tt.name, !tt.matches)
 		}
 	}
@@ -198,15 +198,15 @@ func BenchmarkAssignUniform(b *testing.B) {
 // say, the group that comes of it can be shown, written and worked with.
 func FuzzStoredConsumers(f *testing.F) {
 	set := partitionSet{{log.TopicID{1}, 0}: {}, {log.TopicID{1}, 2}: {}, {log.TopicID{2}, 0}: {}}
-	m := &consumer{id: "m", instance: "one", clientID: "c", host: "/h", names: []string{"a", "b"}, pattern: "x.*", assignor: "range", rebalanceTimeout: time.Second,
+	m := &consumer{id: "m", instance: "one", clientID: "c", host: "/h", names: []string{"a", "b"}, pattern: pattern{text: "x.*"}, assignor: "range", rebalanceTimeout: time.Second,
 		epoch: 3, before: 2, state: consumerRevoking, assigned: set, revoked: set}
 	f.Add(memberKey(keyConsumer, "g", "m"), m.value(), memberKey(keyConsumerNow, "g", "m"), m.nowValue())
-	f.Add(consumerKey(keyConsumers, "g"), epochValue(7), consumerKey(keyTarget, "g"), epochValue(7))
+	f.Add(groupKey(keyConsumers, "g"), epochValue(7), groupKey(keyTarget, "g"), epochValue(7))
 	f.Add(memberKey(keyConsumerTarget, "g", "m"), noTags(appendPartitions(newValue(), set)), memberKey(keyConsumerTarget, "g", "m"), []byte(nil))
-	f.Add(memberKey(keyConsumer, "g", "m"), append(newValue(), 255, 255, 255, 255, 15), consumerKey(keyConsumers, "g"), []byte{0, 1})
+	f.Add(memberKey(keyConsumer, "g", "m"), append(newValue(), 255, 255, 255, 255, 15), groupKey(keyConsumers, "g"), []byte{0, 1})
 	v := kmsg.NewGroupMetadataValue()
 	v.Version, v.ProtocolType = 3, "consumer"
-	f.Add(memberKey(keyConsumer, "g", "m"), m.value(), appendGroupKey(nil, "g"), v.AppendTo(nil))
+	f.Add(memberKey(keyConsumer, "g", "m"), m.value(), groupKey(groupKeyVersion, "g"), v.AppendTo(nil))
 	f.Fuzz(func(t *testing.T, key1, value1, key2, value2 []byte) {
 		c := bareCoordinator()
 		c.loadRecord(&log.Record{Key: key1, Value: value1})
@@ -236,7 +236,7 @@ func TestStoredConsumer(t *testing.T) {
 	set := partitionSet{{log.TopicID{1}, 0}: {}, {log.TopicID{1}, 2}: {}, {log.TopicID{2}, 0}: {}}
 	for _, m := range []*consumer{
 		{id: "m", assigned: partitionSet{}, revoked: partitionSet{}},
-		{id: "m", instance: "one", rack: "r", clientID: "c", host: "/h", names: []string{"a", "b"}, pattern: "x.*", assignor: "range", rebalanceTimeout: 5 * time.Second,
+		{id: "m", instance: "one", rack: "r", clientID: "c", host: "/h", names: []string{"a", "b"}, pattern: pattern{text: "x.*"}, assignor: "range", rebalanceTimeout: 5 * time.Second,
 			epoch: -2, before: 7, state: consumerWaiting, assigned: set, revoked: partitionSet{}},
 	} {
 		stored := newGroup(bareCoordinator(), "g").difference(newConsumers(), &consumers{members: map[string]*consumer{"m": m}, target: map[string]partitionSet{"m": set}, epoch: 9, targetEpoch: 8})

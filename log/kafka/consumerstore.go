@@ -40,13 +40,8 @@ const (
 // kafkaRecord is a record of the internal topic; a nil value removes.
 type kafkaRecord struct{ key, value []byte }
 
-func consumerKey(version uint16, group string) []byte {
-	b := binary.BigEndian.AppendUint16(nil, version)
-	return kbin.AppendString(b, group)
-}
-
 func memberKey(version uint16, group, member string) []byte {
-	return kbin.AppendString(consumerKey(version, group), member)
+	return kbin.AppendString(groupKey(version, group), member)
 }
 
 func newValue() []byte { return binary.BigEndian.AppendUint16(nil, consumerValueVersion) }
@@ -74,7 +69,7 @@ func (m *consumer) value() []byte {
 	for _, name := range m.names {
 		b = kbin.AppendCompactString(b, name)
 	}
-	b = kbin.AppendCompactNullableString(b, nullable(m.pattern))
+	b = kbin.AppendCompactNullableString(b, nullable(m.pattern.text))
 	b = kbin.AppendInt32(b, int32(m.rebalanceTimeout.Milliseconds()))
 	b = kbin.AppendCompactNullableString(b, nullable(m.assignor))
 	return noTags(b)
@@ -109,7 +104,7 @@ func appendPartitions(b []byte, set partitionSet) []byte {
 func (g *group) storeConsumers(was, next *consumers) error {
 	recs := g.difference(was, next)
 	if g.consumers == nil && g.stored { // it was one of the classic protocol
-		recs = append(recs, kafkaRecord{appendGroupKey(nil, g.name), nil})
+		recs = append(recs, kafkaRecord{groupKey(groupKeyVersion, g.name), nil})
 	}
 	if len(recs) == 0 {
 		return nil
@@ -136,7 +131,7 @@ func (g *group) difference(was, next *consumers) (recs []kafkaRecord) {
 		}
 	}
 	if next.epoch != was.epoch {
-		add(consumerKey(keyConsumers, g.name), epochValue(next.epoch))
+		add(groupKey(keyConsumers, g.name), epochValue(next.epoch))
 	}
 	for _, id := range next.sorted() {
 		if old, ok := was.target[id]; !ok || !maps.Equal(old, next.target[id]) {
@@ -144,7 +139,7 @@ func (g *group) difference(was, next *consumers) (recs []kafkaRecord) {
 		}
 	}
 	if next.targetEpoch != was.targetEpoch {
-		add(consumerKey(keyTarget, g.name), epochValue(next.targetEpoch))
+		add(groupKey(keyTarget, g.name), epochValue(next.targetEpoch))
 	}
 	for _, id := range next.sorted() {
 		if old, m := was.members[id], next.members[id]; old != m && (old == nil || !slices.Equal(old.nowValue(), m.nowValue())) {
@@ -156,7 +151,7 @@ func (g *group) difference(was, next *consumers) (recs []kafkaRecord) {
 
 // unstoreConsumers are the records that remove a group without members.
 func (g *group) unstoreConsumers() []kafkaRecord {
-	return []kafkaRecord{{consumerKey(keyTarget, g.name), nil}, {consumerKey(keyConsumers, g.name), nil}}
+	return []kafkaRecord{{groupKey(keyTarget, g.name), nil}, {groupKey(keyConsumers, g.name), nil}}
 }
 
 // loadConsumers takes in a record of a group of the consumer protocol. It reports
@@ -266,7 +261,7 @@ func (m *consumer) read(b *kbin.Reader) {
 			return
 		}
 	}
-	m.pattern = text(b.CompactNullableString())
+	m.pattern.text = text(b.CompactNullableString())
 	m.rebalanceTimeout = time.Duration(b.Int32()) * time.Millisecond
 	m.assignor = text(b.CompactNullableString())
 }
@@ -289,7 +284,8 @@ func readPartitions(b *kbin.Reader) partitionSet {
 	return set
 }
 
-// skipTags passes over fields that newer versions may have.
+// skipTags passes over fields that newer versions may have. That of kmsg goes on to
+// the end of a count that lies.
 func skipTags(b *kbin.Reader) {
 	for n := b.Uvarint(); n > 0 && b.Ok(); n-- {
 		b.Uvarint()
@@ -305,6 +301,9 @@ func (g *group) settleLoaded(now time.Time) {
 	for id, m := range cs.members {
 		if m.assigned == nil {
 			m.assigned = partitionSet{}
+		}
+		if p, err := compilePattern(m.pattern.text); err == nil { // it was taken once
+			m.pattern = p
 		}
 		m.matched = g.c.match(m.pattern, nil)
 		if m.state == consumerRevoking {

@@ -27,7 +27,7 @@ func FuzzStoredGroup(f *testing.F) {
 	m := kmsg.NewGroupMetadataValueMember()
 	m.MemberID, m.InstanceID, m.SessionTimeoutMillis, m.Subscription, m.Assignment = "a-1", kmsg.StringPtr("one"), 10_000, []byte("s"), []byte("a")
 	v.Members = append(v.Members, m)
-	key := appendGroupKey(nil, "g")
+	key := groupKey(groupKeyVersion, "g")
 	f.Add(key, v.AppendTo(nil))
 	for version := int16(0); version < 3; version++ {
 		v.Version = version
@@ -44,7 +44,7 @@ func FuzzStoredGroup(f *testing.F) {
 		if g == nil || g.consumers != nil { // these are FuzzStoredConsumers'
 			return
 		}
-		if !ok || !bytes.Equal(appendGroupKey(nil, name), key) {
+		if !ok || !bytes.Equal(groupKey(groupKeyVersion, name), key) {
 			t.Fatalf("group %q from key %x", name, key)
 		}
 		if (g.state == groupStable) != (len(g.members) > 0) || len(g.members) > 0 && g.members[g.leader] == nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/gretestream/grete/log"
@@ -62,7 +63,7 @@ func (g *group) store(given map[string][]byte) error {
 		s.Subscription, s.Assignment = nonNil(m.metadata(g.protocol)), nonNil(given[id])
 		v.Members = append(v.Members, s)
 	}
-	recs := []kafkaRecord{{appendGroupKey(nil, g.name), v.AppendTo(nil)}}
+	recs := []kafkaRecord{{groupKey(groupKeyVersion, g.name), v.AppendTo(nil)}}
 	if g.consumers != nil { // it was one of the consumer protocol
 		recs = append(recs, g.unstoreConsumers()...)
 	}
@@ -75,7 +76,7 @@ func (g *group) store(given map[string][]byte) error {
 
 // unstore removes what is stored of the group, but for its offsets.
 func (g *group) unstore() error {
-	recs := []kafkaRecord{{appendGroupKey(nil, g.name), nil}}
+	recs := []kafkaRecord{{groupKey(groupKeyVersion, g.name), nil}}
 	if g.consumers != nil {
 		recs = g.unstoreConsumers()
 	}
@@ -99,10 +100,9 @@ func (c *coordinator) write(recs ...kafkaRecord) error {
 	return err
 }
 
-func appendGroupKey(dst []byte, name string) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, groupKeyVersion)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(name)))
-	return append(dst, name...)
+// groupKey is the key of something that is stored of a group.
+func groupKey(version uint16, name string) []byte {
+	return kbin.AppendString(binary.BigEndian.AppendUint16(nil, version), name)
 }
 
 // decodeGroupKey reads the key of a stored group. Keys of other versions belong

@@ -73,8 +73,5 @@ func (m *member) matches(protocols []protocol) bool {
 
 // instanceID is the form of the static id in messages.
 func (m *member) instanceID() *string {
-	if m.instance == "" {
-		return nil
-	}
-	return kmsg.StringPtr(m.instance)
+	return nullable(m.instance)
 }

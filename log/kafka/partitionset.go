@@ -56,6 +56,16 @@ func (s partitionSet) meets(other partitionSet) bool {
 	return false
 }
 
+// leaves tells whether a set has partitions that other has not.
+func (s partitionSet) leaves(other partitionSet) bool {
+	for p := range s {
+		if !other.has(p) {
+			return true
+		}
+	}
+	return false
+}
+
 // topicPartitions are the partitions of one topic.
 type topicPartitions struct {
 	topic      log.TopicID
