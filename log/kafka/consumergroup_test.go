@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -306,6 +307,16 @@ func TestConsumerSubscriptions(t *testing.T) {
 	}
 	is(t, "ping", a.ping(), nil)
 	equal(t, "given when it grows", len(a.owned), 9)
+	if err := l.DeleteTopic(context.Background(), "u-2"); err != nil {
+		t.Fatal(err)
+	}
+	is(t, "ping", a.ping(), nil)
+	equal(t, "keeps when one is deleted", len(a.owned), 5)
+	a.owned = []int32{0, 1} // the others of its topics are not named here: it has given them up
+	a.must()
+	logtest.Create(t, l, "u-2", 4)
+	is(t, "ping", a.ping(), nil)
+	equal(t, "given when it is made again", len(a.owned), 9)
 
 	b := newBeater(t, s, "b")
 	req := b.request()
@@ -387,19 +398,67 @@ func TestConsumerOffsets(t *testing.T) {
 	a.must()
 	old := a.epoch
 	a.must()
-	var kept int32
-	for _, p := range a.owned {
-		kept = p
+	if a.epoch == old || len(a.owned) != 1 {
+		t.Fatalf("epoch %d after %d, partitions %v", a.epoch, old, a.owned)
 	}
-	if a.epoch == old {
-		t.Fatal("no new epoch")
+	commit := func(version int16, partition int32) error {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Version, req.Group, req.MemberID, req.Generation = version, "g", "a", old
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetCommitRequestTopicPartition{{Partition: partition, Offset: 5}}}}
+		return kerr.ErrorForCode(ask[*kmsg.OffsetCommitResponse](a.client, req).Topics[0].Partitions[0].ErrorCode)
 	}
-	err := commitAs(a.client, "a", nil, old, 5) // of partition 0
-	if kept != 0 {
-		is(t, "commit of what it has given up", err, kerr.StaleMemberEpoch)
-	} else {
-		is(t, "commit of what it has kept", err, nil)
+	is(t, "commit of what it has kept", commit(9, a.owned[0]), nil)
+	is(t, "commit of what it has given up", commit(9, 1-a.owned[0]), kerr.StaleMemberEpoch)
+	is(t, "that of a client which knows of no epochs", commit(8, 1-a.owned[0]), kerr.UnsupportedVersion)
+
+	// In a transaction an old epoch is an old generation.
+	p := mustInit(dial(t, s), "x")
+	txn := func(id string, epoch int32) error {
+		req := kmsg.NewPtrTxnOffsetCommitRequest()
+		req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch = 5, "x", p.pid, p.epoch
+		req.Group, req.MemberID, req.Generation = "g", id, epoch
+		req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{{Partition: a.owned[0], Offset: 6}}}}
+		return kerr.ErrorForCode(ask[*kmsg.TxnOffsetCommitResponse](p.c, req).Topics[0].Partitions[0].ErrorCode)
 	}
+	is(t, "commit in a transaction", txn("a", a.epoch), nil)
+	is(t, "that of an old epoch", txn("a", a.epoch+7), kerr.IllegalGeneration)
+	is(t, "that of another", txn("c", a.epoch), kerr.UnknownMemberID)
+}
+
+// What cannot be stored has not happened, and is tried again.
+func TestConsumersNotStored(t *testing.T) {
+	m := newMachine(t)
+	a, b := newBeater(t, m.s, "a", "t"), newBeater(t, m.s, "b", "t")
+	a.must()
+	full := func() { m.disk.FailWrite("*.journal", 1, 0).With(syscall.ENOSPC) } // for one write
+	full()
+	_, err := b.beat()
+	is(t, "join while the disk is full", err, kerr.CoordinatorNotAvailable)
+	d := describeConsumers(a.client, "g")
+	equal(t, "members and epoch", []int32{int32(len(d.Members)), d.Epoch}, []int32{1, 1})
+	is(t, "a heartbeat that says nothing new", a.ping(), nil)
+	full()
+	m.at.advance(m.s, consumerSession+time.Second)
+	equal(t, "members whose going could not be stored", len(describeConsumers(a.client, "g").Members), 1)
+	m.at.advance(m.s, 2*time.Second)
+	equal(t, "members", len(describeConsumers(a.client, "g").Members), 0)
+	b.must()
+	equal(t, "the other is given", b.owned, []int32{0, 1})
+}
+
+// Configs of the group hold: how often to beat, and how long to be silent.
+func TestConsumerGroupConfigs(t *testing.T) {
+	at := newClock()
+	s, _ := serveAt(t, at, nil)
+	a := newBeater(t, s, "a", "t")
+	a.must()
+	dial(t, s).alter(kmsg.ConfigResourceTypeGroupConfig, "g", false, nil, setTo("consumer.session.timeout.ms", "60000"), setTo("consumer.heartbeat.interval.ms", "7000"))
+	resp := ask[*kmsg.ConsumerGroupHeartbeatResponse](a.client, a.request())
+	equal(t, "interval", resp.HeartbeatIntervalMillis, int32(7000))
+	at.advance(s, 59*time.Second)
+	equal(t, "members within the session", len(describeConsumers(a.client, "g").Members), 1)
+	at.advance(s, 2*time.Second)
+	equal(t, "members after it", len(describeConsumers(a.client, "g").Members), 0)
 }
 
 // The tools for groups know both kinds, and a group changes its kind when it is
