@@ -78,6 +78,14 @@ func (l *Log) Group(ctx context.Context, name string) (Group, error) {
 	return g, nil
 }
 
+// only is the description in an answer to a request for one.
+func only[D any](descriptions []D) (*D, error) {
+	if len(descriptions) != 1 {
+		return nil, fmt.Errorf("%d groups in the answer, want 1", len(descriptions))
+	}
+	return &descriptions[0], nil
+}
+
 // nextGroup describes a group of the consumer protocol (KIP-848).
 func (l *Log) nextGroup(ctx context.Context, name string) (Group, error) {
 	g := Group{Name: name, Kind: "consumer", ProtocolType: "consumer"}
@@ -88,10 +96,10 @@ func (l *Log) nextGroup(ctx context.Context, name string) (Group, error) {
 		if err != nil {
 			return err
 		}
-		if len(resp.Groups) != 1 {
-			return fmt.Errorf("%d groups in the answer, want 1", len(resp.Groups))
+		d, err := only(resp.Groups)
+		if err != nil {
+			return err
 		}
-		d := &resp.Groups[0]
 		if err := kerr.ErrorForCode(d.ErrorCode); err != nil {
 			return err
 		}
@@ -104,11 +112,17 @@ func (l *Log) nextGroup(ctx context.Context, name string) (Group, error) {
 	return g, err
 }
 
-func nextMember(d *kmsg.ConsumerGroupDescribeResponseGroupMember) GroupMember {
-	m := GroupMember{ID: d.MemberID, ClientID: d.ClientID, Host: strings.TrimPrefix(d.ClientHost, "/")}
-	if d.InstanceID != nil {
-		m.Instance = *d.InstanceID
+// newGroupMember is what both kinds of description say alike.
+func newGroupMember(id, clientID, host string, instance *string) GroupMember {
+	m := GroupMember{ID: id, ClientID: clientID, Host: strings.TrimPrefix(host, "/")}
+	if instance != nil {
+		m.Instance = *instance
 	}
+	return m
+}
+
+func nextMember(d *kmsg.ConsumerGroupDescribeResponseGroupMember) GroupMember {
+	m := newGroupMember(d.MemberID, d.ClientID, d.ClientHost, d.InstanceID)
 	for _, t := range d.Assignment.TopicPartitions {
 		for _, p := range t.Partitions {
 			m.Partitions = append(m.Partitions, log.TopicPartition{Topic: t.Topic, Partition: p})
@@ -128,10 +142,10 @@ func (l *Log) classicGroup(ctx context.Context, name string) (Group, error) {
 		if err != nil {
 			return err
 		}
-		if len(resp.Groups) != 1 {
-			return fmt.Errorf("%d groups in the answer, want 1", len(resp.Groups))
+		d, err := only(resp.Groups)
+		if err != nil {
+			return err
 		}
-		d := &resp.Groups[0]
 		if err := kerr.ErrorForCode(d.ErrorCode); errors.Is(err, kerr.GroupIDNotFound) || err == nil && d.State == "Dead" {
 			return ErrUnknownGroup
 		} else if err != nil {
@@ -149,10 +163,7 @@ func (l *Log) classicGroup(ctx context.Context, name string) (Group, error) {
 // memberOf reads what the cluster says of a member. An assignment that is not a
 // consumer's is its own client's business.
 func memberOf(protocolType string, d *kmsg.DescribeGroupsResponseGroupMember) GroupMember {
-	m := GroupMember{ID: d.MemberID, ClientID: d.ClientID, Host: strings.TrimPrefix(d.ClientHost, "/")}
-	if d.InstanceID != nil {
-		m.Instance = *d.InstanceID
-	}
+	m := newGroupMember(d.MemberID, d.ClientID, d.ClientHost, d.InstanceID)
 	var a kmsg.ConsumerMemberAssignment
 	if protocolType != "consumer" || a.ReadFrom(d.MemberAssignment) != nil {
 		return m

@@ -48,10 +48,7 @@ func (v *groupView) describe(d *kmsg.DescribeGroupsResponseGroup) {
 	for i := range v.members {
 		m := &v.members[i]
 		r := kmsg.NewDescribeGroupsResponseGroupMember()
-		r.MemberID, r.ClientID, r.ClientHost = m.id, m.clientID, m.host
-		if m.instance != "" {
-			r.InstanceID = kmsg.StringPtr(m.instance)
-		}
+		r.MemberID, r.ClientID, r.ClientHost, r.InstanceID = m.id, m.clientID, m.host, nullable(m.instance)
 		r.ProtocolMetadata, r.MemberAssignment = nonNil(m.metadata), nonNil(m.assignment)
 		d.Members = append(d.Members, r)
 	}
