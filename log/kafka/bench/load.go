@@ -63,7 +63,7 @@ type load struct {
 }
 
 // measure runs a workload on a server, on a topic of its own.
-func measure(ctx context.Context, s *server, w workload, d time.Duration) (r result, err error) {
+func measure(ctx context.Context, s *server, w workload, m *memory, d time.Duration) (r result, err error) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(s.addr))
 	if err != nil {
 		return r, err
@@ -82,6 +82,9 @@ func measure(ctx context.Context, s *server, w workload, d time.Duration) (r res
 	case <-ctx.Done():
 	}
 	syscall.Sync()
+	if err := m.fill(); err != nil {
+		return r, fmt.Errorf("fill the page cache: %w", err)
+	}
 	var cpu time.Duration
 	var began time.Time
 	l.start = func() { cpu, began = s.cpu(), time.Now() }

@@ -55,7 +55,7 @@ func main() {
 	case *floorAddr != "":
 		err = serveFloor(ctx, *floorAddr, *dir, *synced)
 	case *addr != "":
-		err = p.profile(ctx, *addr)
+		err = p.profile(ctx, *addr, *dir)
 	default:
 		err = p.run(ctx, *grete, *jars, *dir)
 	}
@@ -72,6 +72,10 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 			return err
 		}
 		defer os.RemoveAll(dir)
+	}
+	m, err := newMemory(dir)
+	if err != nil {
+		return err
 	}
 	servers, err := startAll(ctx, grete, jars, dir)
 	defer func() {
@@ -107,7 +111,7 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 				if round == 0 { // warms up, and is not counted
 					seconds = min(2, p.seconds)
 				}
-				r, err := measure(ctx, s, w, time.Duration(seconds*float64(time.Second)))
+				r, err := measure(ctx, s, w, m, time.Duration(seconds*float64(time.Second)))
 				if err != nil {
 					return fmt.Errorf("%s on %s: %w", w.name, s.name, err)
 				}
@@ -129,10 +133,18 @@ func (p *plan) run(ctx context.Context, grete, jars, dir string) (err error) {
 }
 
 // profile loads one server.
-func (p *plan) profile(ctx context.Context, addr string) error {
+func (p *plan) profile(ctx context.Context, addr, dir string) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	m, err := newMemory(dir)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(m.hole.Name())
 	for _, w := range workloads {
 		if strings.Contains(w.name, p.only) {
-			r, err := measure(ctx, &server{name: addr, addr: addr}, w, time.Duration(p.seconds*float64(time.Second)))
+			r, err := measure(ctx, &server{name: addr, addr: addr}, w, m, time.Duration(p.seconds*float64(time.Second)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.name, err)
 			}
