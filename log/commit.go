@@ -283,8 +283,16 @@ func (l *Embedded) unassignLocked(parts []part) {
 
 // await waits for a group. Whoever finds the token leads: no timer, no
 // goroutine. While one sync runs, the next group gathers.
+//
+// Who has led its own group is done, though the token be there for the next as
+// well: others wait for what it waited for, and so far they have no answer.
 func (l *Embedded) await(g *group) error {
 	for {
+		select {
+		case <-g.done:
+			return g.err
+		default:
+		}
 		select {
 		case <-g.done:
 			return g.err

@@ -59,6 +59,31 @@ func TestProduceSharesASync(t *testing.T) {
 	}
 }
 
+// Whoever has what it waited for answers first: what came since has its own waiter.
+func TestWaiterDoesNotLeadForOthers(t *testing.T) {
+	l := mustOpen(t, "data", testOptions(newMemFS()))
+	mustCreate(t, l, "a", 1)
+	first, err := l.Produce(TopicPartition{"a", 0}, plainBatch(1), ProduceOptions{})
+	for range 20 { // were it left to chance
+		if err == nil {
+			_, err = first.Wait(context.Background())
+		}
+		syncs := l.m.syncs.Count()
+		second, err2 := l.Produce(TopicPartition{"a", 0}, plainBatch(1), ProduceOptions{})
+		_, err3 := first.Wait(context.Background())
+		if err := errors.Join(err, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		if l.m.syncs.Count() != syncs {
+			t.Fatal("who had been answered waited for the next group")
+		}
+		first = second
+	}
+	if _, err := first.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What a client may not send is refused, and takes up no offset.
 func TestProduceRefuses(t *testing.T) {
 	o := testOptions(newMemFS())
