@@ -229,17 +229,32 @@ func (pd *Produced) Wait(ctx context.Context) (ProduceResult, error) {
 	return r, nil
 }
 
+// Done tells whether Wait returns at once.
+func (pd *Produced) Done() bool {
+	if pd.last >= 0 && pd.visible() {
+		return true
+	}
+	select {
+	case <-pd.g.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (pd *Produced) wait() error {
 	if pd.last < 0 {
 		return pd.l.await(pd.g)
 	}
-	visible := func() bool { return Offset(pd.p.hw.Load()) > pd.last }
-	if visible() {
+	if pd.visible() {
 		return nil
 	}
 	// The group may fail and the original, which was in one before it, not.
-	if err := pd.l.await(pd.g); !visible() {
+	if err := pd.l.await(pd.g); !pd.visible() {
 		return err
 	}
 	return nil
 }
+
+// visible tells of a duplicate whether its original is durable.
+func (pd *Produced) visible() bool { return Offset(pd.p.hw.Load()) > pd.last }

@@ -22,16 +22,33 @@ const (
 	attributesPos = 22 // the low byte
 )
 
-// producing is one partition of a Produce on its way.
+// produces is a Produce on its way.
+type produces struct {
+	r     *request
+	parts []producing // in the order of the request
+}
+
+// producing is one partition of it.
 type producing struct {
 	*log.Produced // nil if there was an error
 	err           error
 }
 
+func (p *producing) waits() bool { return p.err == nil && !p.Done() }
+
+func (ps *produces) waits() bool {
+	for i := range ps.parts {
+		if ps.parts[i].waits() {
+			return true
+		}
+	}
+	return false
+}
+
 // beginProduce admits all batches of a request. What it returns waits for them:
 // the requests of a connection that are queued then, and those of others, share
 // one sync.
-func (s *Server) beginProduce(r *request) func(context.Context) (kmsg.Response, error) {
+func (s *Server) beginProduce(r *request) begun {
 	req := r.body.(*kmsg.ProduceRequest)
 	n := 0
 	for i := range req.Topics {
@@ -52,7 +69,7 @@ func (s *Server) beginProduce(r *request) func(context.Context) (kmsg.Response, 
 			parts = append(parts, producing{pd, err})
 		}
 	}
-	return func(ctx context.Context) (kmsg.Response, error) { return s.finishProduce(ctx, r, parts) }
+	return &produces{r, parts}
 }
 
 // producePart admits the batch of one partition.
@@ -168,11 +185,11 @@ func checkRecordSet(b []byte, version int16) error {
 	return nil
 }
 
-// finishProduce waits for all batches. Their bytes are the log's until then, so
+// finish waits for all batches. Their bytes are the log's until then, so
 // the end of ctx does not end it. With acks=0 nobody is told, but it is waited for
 // all the same: who is not slowed down by answers fills the memory otherwise.
-func (s *Server) finishProduce(ctx context.Context, r *request, parts []producing) (kmsg.Response, error) {
-	req := r.body.(*kmsg.ProduceRequest)
+func (ps *produces) finish(ctx context.Context) (kmsg.Response, error) {
+	req, s, parts := ps.r.body.(*kmsg.ProduceRequest), ps.r.conn.s, ps.parts
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	var failed error

@@ -21,11 +21,18 @@ type api struct {
 	// nothing (Produce with acks=0); an error ends the connection.
 	handle func(s *Server, ctx context.Context, r *request) (kmsg.Response, error)
 
-	// begin, if set, starts a request ahead of its turn and returns what finishes
-	// it: see the package's page. The frame stays the request's until then.
-	begin func(s *Server, r *request) (finish func(ctx context.Context) (kmsg.Response, error))
+	// begin, if set, starts a request ahead of its turn: see the package's page.
+	begin func(s *Server, r *request) begun
 
 	shapes []*shape // of versions min to max
+}
+
+// begun is a request that was started ahead of its turn. Its frame is in use until
+// finish returns.
+type begun interface {
+	// waits tells whether finish will have to wait.
+	waits() bool
+	finish(ctx context.Context) (kmsg.Response, error)
 }
 
 // request is one request on its way. All it points to is valid until it has been
@@ -42,7 +49,7 @@ type request struct {
 	frame       []byte
 	decoded     int64 // bytes that body takes up beside the frame
 	received    time.Time
-	finish      func(ctx context.Context) (kmsg.Response, error) // what begin returned
+	begun       begun // ahead of its turn; nil: not yet
 }
 
 // newAPIs is the protocol's table, by key. A file each, named after key and API.

@@ -48,6 +48,7 @@ type conn struct {
 	// The writer's:
 	sasl    saslState
 	out     []byte
+	held    []byte // answers to Produce requests that wait for the next one
 	pieces  []piece
 	cursors map[log.TopicPartition]*cursorUse
 	fetches int64 // Fetch requests so far
@@ -151,7 +152,7 @@ func (c *conn) read() error {
 			return err
 		}
 		if r.begin != nil && c.behind.Load() == 0 && c.admit(r) == nil {
-			r.finish = r.begin(c.s, r)
+			r.begun = r.begin(c.s, r)
 		} else {
 			c.behind.Add(1)
 		}
@@ -293,8 +294,13 @@ func (c *conn) write() {
 			c.abandon(r)
 			continue
 		}
-		if err := c.answer(r); err != nil {
+		err := c.answer(r)
+		if err == nil && len(c.queue) == 0 {
+			err = c.flush()
+		}
+		if err != nil {
 			failed = true
+			_ = c.flush() // what was acknowledged before stands
 			if reason := closeReason(err); reason != "" {
 				c.s.m.closed(reason)
 			}
@@ -306,22 +312,28 @@ func (c *conn) write() {
 
 // abandon gives up a request that will not be answered.
 func (c *conn) abandon(r *request) {
-	if r.finish != nil {
+	if r.begun != nil {
 		// Its frame is the log's until then.
-		_, _ = r.finish(context.WithoutCancel(c.ctx))
+		_, _ = r.begun.finish(context.WithoutCancel(c.ctx))
 	}
 	r.release()
 }
 
 // answer runs a request to its end and sends the answer.
 func (c *conn) answer(r *request) error {
+	if r.begun == nil || r.begun.waits() {
+		if err := c.flush(); err != nil {
+			c.abandon(r)
+			return err
+		}
+	}
 	if r.api == &rawTokenAPI {
 		defer r.release()
 		defer c.behind.Add(-1)
 		return c.answerRaw(r)
 	}
 	resp, err := c.run(r)
-	if r.finish == nil {
+	if r.begun == nil {
 		c.behind.Add(-1)
 	}
 	c.s.m.count("kafka.requests." + r.key.Name())
@@ -335,40 +347,74 @@ func (c *conn) answer(r *request) error {
 	if err == nil && r.last {
 		err = refusef("authentication-failed", "authentication failed")
 	}
-	if err == nil {
+	if err == nil && throttled > 0 {
+		err = c.flush()
 		c.pause(throttled)
 	}
 	return err
 }
 
 func (c *conn) run(r *request) (kmsg.Response, error) {
-	if r.finish == nil {
+	if r.begun == nil {
 		if err := c.admit(r); err != nil {
 			return nil, err
 		}
 	}
 	switch {
-	case r.finish != nil:
-		return r.finish(c.ctx)
+	case r.begun != nil:
+		return r.begun.finish(c.ctx)
 	case r.begin != nil:
-		return r.begin(c.s, r)(c.ctx)
+		return r.begin(c.s, r).finish(c.ctx)
 	default:
 		return r.handle(c.s, c.ctx, r)
 	}
 }
 
-// send encodes and writes one answer.
+// holdBytes is how much is held back at most.
+const holdBytes = 4 << 10
+
+// send encodes and writes one answer. That to a Produce which was begun ahead of
+// its turn is only held: the next may be ready, too, and a write costs more than
+// an answer.
 func (c *conn) send(r *request, resp kmsg.Response) error {
 	resp.SetVersion(r.version)
-	b := append(c.out[:0], 0, 0, 0, 0)
+	if r.begun != nil {
+		c.held = appendAnswer(c.held, r, resp)
+		if len(c.held) < holdBytes {
+			return nil
+		}
+		return c.flush()
+	}
+	b := appendAnswer(c.out[:0], r, resp)
+	c.keep(b)
+	return c.sendBytes(b)
+}
+
+// flush sends the answers that are held. It is called before anything else is
+// sent and before anything is waited for.
+func (c *conn) flush() error {
+	if len(c.held) == 0 {
+		return nil
+	}
+	b := c.held
+	c.held = b[:0]
+	if cap(b) > keepOut {
+		c.held = nil
+	}
+	return c.sendBytes(b)
+}
+
+// appendAnswer appends an answer as it goes over the wire.
+func appendAnswer(b []byte, r *request, resp kmsg.Response) []byte {
+	from := len(b)
+	b = append(b, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(r.correlation))
 	if resp.IsFlexible() && r.key != kmsg.ApiVersions {
 		b = append(b, 0) // no tags
 	}
 	b = resp.AppendTo(b)
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
-	c.keep(b)
-	return c.sendBytes(b)
+	binary.BigEndian.PutUint32(b[from:], uint32(len(b)-from-4))
+	return b
 }
 
 // sendRaw sends a token of SASL without a header.

@@ -21,7 +21,7 @@
 //
 // Produce alone is begun ahead, by the reader, as long as nothing but Produce is
 // queued before it: its batches are admitted to the log in order, and all that
-// are queued share one sync.
+// are queued share one sync. Answers that are ready together go out together.
 //
 // # Who may do what
 //

@@ -186,6 +186,39 @@ func TestProducePipelined(t *testing.T) {
 	}
 }
 
+// Answers that are ready together go out together, but none of them waits for
+// a request that takes its time, or is lost with one that ends the connection.
+func TestProduceAnswersAreNotKeptBack(t *testing.T) {
+	const n = 5
+	waits := fetchRequest(12, log.TopicID{}, n)
+	waits.MaxWaitMillis = 600_000
+	ends := produceRequest(9, 0, log.TopicID{}, []byte("no batch"))
+	for what, next := range map[string]kmsg.Request{"a fetch that waits": waits, "a produce without acks that fails": ends} {
+		t.Run(what, func(t *testing.T) {
+			for range 10 { // what is queued when is the scheduler's choice
+				c, _, _ := serveTopic(t, 1, nil)
+				if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				var frames []byte
+				for range n {
+					frames = c.appendFrame(frames, produceRequest(9, -1, log.TopicID{}, encodeBatch(values("a"), nil)))
+				}
+				if _, err := c.Write(c.appendFrame(frames, next)); err != nil {
+					t.Fatal(err)
+				}
+				for i := range n {
+					resp := kmsg.NewPtrProduceResponse()
+					resp.Version = 9
+					if correlation := c.receive(resp); correlation != int32(i+1) || resp.Topics[0].Partitions[0].BaseOffset != int64(i) {
+						t.Fatalf("answer %d is to request %d: offset %d", i, correlation, resp.Topics[0].Partitions[0].BaseOffset)
+					}
+				}
+			}
+		})
+	}
+}
+
 // Trap 8: a batch that is sent again gets the offset that it had the first time.
 func TestTrapDuplicateBatch(t *testing.T) {
 	c, _, _ := serveTopic(t, 1, nil)

@@ -63,11 +63,16 @@ func dial(t testing.TB, s *kafka.Server) *client {
 // send sends a request in its version.
 func (c *client) send(req kmsg.Request) {
 	c.t.Helper()
-	c.correlation++
-	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(cmp.Or(c.id, "test")))
-	if _, err := c.Write(f.AppendRequest(nil, req, c.correlation)); err != nil {
+	if _, err := c.Write(c.appendFrame(nil, req)); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// appendFrame appends what send would write.
+func (c *client) appendFrame(b []byte, req kmsg.Request) []byte {
+	c.correlation++
+	f := kmsg.NewRequestFormatter(kmsg.FormatterClientID(cmp.Or(c.id, "test")))
+	return append(b, f.AppendRequest(nil, req, c.correlation)...)
 }
 
 // receive reads the answer to the last request, or that to an earlier one.
