@@ -73,6 +73,10 @@ const (
 	// of one write more.
 	referRun         = 256 << 10
 	referRunUnsynced = largePart
+
+	// runAlone is from how many bytes a run into the cache has a goroutine of its
+	// own. To wake one for less costs more than it wins.
+	runAlone = 1 << 20
 )
 
 // referFrom is from how many bytes for a partition a group refers to them: no
@@ -270,10 +274,10 @@ func (l *Embedded) writeRuns(g *group) error {
 				errs[i] = r.sync(l)
 			}
 		}
-		if i < len(runs)-1 {
+		if i < len(runs)-1 && (l.opts.Sync.Mode == SyncGroup || r.size >= runAlone) {
 			wg.Go(write)
 		} else {
-			write() // there is nothing else to do
+			write()
 		}
 	}
 	wg.Wait()
