@@ -288,6 +288,7 @@ func (l *load) fillTopic(ctx context.Context) (int64, error) {
 	fill := *l
 	fill.duration = max(l.duration/4, time.Second)
 	n, err := produceFrames(ctx, &fill)
+	syscall.Sync() // that is not reading
 	l.start()
 	return n, err
 }
