@@ -174,7 +174,12 @@ func (l *Embedded) setTopics(topics map[string]*topic) {
 	}
 	l.topics.Store(&topics)
 	l.topicIDs.Store(&ids)
+	l.topicsVersion.Add(1) // last: who has seen it finds these
 }
+
+// TopicsVersion counts how often topics have been made, deleted or given
+// partitions: as long as it is the same, so are they.
+func (l *Embedded) TopicsVersion() uint64 { return l.topicsVersion.Load() }
 
 // makeDir makes the directory of a partition and the file by which Kafka's
 // tools know the topic. The file is not synced: Open makes it again if need be.

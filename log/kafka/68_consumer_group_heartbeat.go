@@ -65,11 +65,8 @@ func (c *coordinator) consumerHeartbeat(r *request, req *kmsg.ConsumerGroupHeart
 		return nil, problemf(kerr.GroupIDNotFound, "there is no group %q", req.Group)
 	}
 	defer g.mu.Unlock()
-	if b.pattern != nil {
-		b.matched = c.match(*b.pattern, r)
-	} else if g.consumers != nil && g.consumers.members[b.id] != nil {
-		b.matched = c.match(g.consumers.members[b.id].pattern, r)
-	}
+	b.matched, b.sight = g.look(r, b.id, b.pattern)
+	b.now = c.now() // it may have waited for the group
 	answer, code := g.beat(b)
 	c.dropIfUnused(g)
 	if code != nil {
@@ -78,11 +75,27 @@ func (c *coordinator) consumerHeartbeat(r *request, req *kmsg.ConsumerGroupHeart
 	return answer, nil
 }
 
+// What one member can say, before it is known whether it is one.
+const (
+	maxNames = 20_000  // names of topics
+	maxOwned = 200_000 // partitions
+)
+
 // checkConsumerHeartbeat tells what is wrong with a request in itself.
 func checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
 	bad := func(text string) error { return problemf(kerr.InvalidRequest, "%s", text) }
 	joins := req.MemberEpoch == epochJoin
+	owned := 0
+	for i := range req.Topics {
+		owned += len(req.Topics[i].Partitions)
+	}
 	switch {
+	case !storable(req.MemberID, instance(req.InstanceID), instance(req.RackID)):
+		return bad("an id is longer than 32767 bytes")
+	case len(req.SubscribedTopicNames) > maxNames:
+		return bad("it subscribes to " + strconv.Itoa(len(req.SubscribedTopicNames)) + " topics, want at most " + strconv.Itoa(maxNames) + ": a pattern stands for any number")
+	case owned > maxOwned:
+		return bad("it has " + strconv.Itoa(owned) + " partitions, want at most " + strconv.Itoa(maxOwned))
 	case !validGroup(req.Group):
 		return bad("the group has no name, or one that is too long")
 	case req.MemberID == "" && (req.Version >= 1 || !joins):
@@ -108,7 +121,7 @@ func checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
 // beatOf reads a request. It keeps nothing of it.
 func (c *coordinator) beatOf(r *request, req *kmsg.ConsumerGroupHeartbeatRequest) (*beat, error) {
 	b := &beat{
-		now: c.now(), id: req.MemberID, instance: instance(req.InstanceID), epoch: req.MemberEpoch,
+		id: req.MemberID, instance: instance(req.InstanceID), epoch: req.MemberEpoch,
 		clientID: r.clientID, host: r.conn.host(), rack: instance(req.RackID), assignor: req.ServerAssignor, timeout: -1,
 	}
 	if b.id == "" {

@@ -19,6 +19,7 @@ type beat struct {
 	names        []string      // of topics, sorted; nil: unchanged
 	pattern      *pattern      // nil: unchanged
 	matched      []string      // topics that the member's pattern, or the new one, stands for
+	sight        sight         // in which they were found
 	assignor     *string       // nil: unchanged
 	timeout      time.Duration // to give up partitions; negative: unchanged
 	owned        partitionSet  // nil: unchanged
@@ -48,8 +49,10 @@ func (g *group) beat(b *beat) (*beaten, *kerr.Error) {
 	if was == nil {
 		was = newConsumers()
 	}
-	if m := was.unmoved(b, g.c.topicSize); m != nil {
+	outdated := g.outdated(was)
+	if m := was.unmoved(b); m != nil && !outdated {
 		g.hearConsumer(m.id, b.now)
+		g.looked(m.id, b.sight)
 		return b.answer(m, m), nil
 	}
 	next := was.clone()
@@ -70,13 +73,19 @@ func (g *group) beat(b *beat) (*beaten, *kerr.Error) {
 		return g.letGo(was, next, m, b.now)
 	}
 	next.put(m.update(b))
-	next.renew(was, m.id, g.c.topicSize)
+	if outdated || next.wantsElse(was, m.id) {
+		next.advance(g.c.topicSize)
+	}
 	m = next.reconcile(next.members[m.id], b.owned, b.now)
 	next.put(m)
 	if code := g.change(was, next, b.now); code != nil {
+		if was.members[b.id] != nil { // it lives, though nothing came of it
+			g.hearConsumer(b.id, b.now)
+		}
 		return nil, code
 	}
 	g.hearConsumer(m.id, b.now)
+	g.looked(m.id, b.sight)
 	return b.answer(was.members[m.id], m), nil
 }
 
@@ -92,13 +101,27 @@ func (b *beat) answer(before, m *consumer) *beaten {
 
 // unmoved returns the member that a heartbeat is of if nothing comes of it, as of
 // nearly all; else nil. It costs the same in a group of many as in one of few.
-func (c *consumers) unmoved(b *beat, lookup func(topic string) topicSize) *consumer {
+func (c *consumers) unmoved(b *beat) *consumer {
 	m := c.members[b.id]
 	if m == nil || b.epoch != m.epoch || b.instance != "" && b.instance != m.instance ||
-		m.update(b) != m || c.outdated(lookup) || c.reconcile(m, b.owned, b.now) != m {
+		m.update(b) != m || c.reconcile(m, b.owned, b.now) != m {
 		return nil
 	}
 	return m
+}
+
+// outdated tells whether topics have come, gone or grown since the epoch began.
+// As long as no topic has, that is one comparison.
+func (g *group) outdated(c *consumers) bool {
+	version := g.c.log.TopicsVersion()
+	if version == g.topicsAt {
+		return false
+	}
+	if c.outdated(g.c.topicSize) {
+		return true
+	}
+	g.topicsAt = version
+	return false
 }
 
 // letAway keeps the place of a static member until its session ends.
@@ -108,6 +131,9 @@ func (g *group) letAway(was, next *consumers, m *consumer, now time.Time) (*beat
 	}
 	away := *m
 	away.epoch = epochAway
+	if m.state == consumerRevoking { // it works on nothing any more
+		away.state, away.revoked, away.revokeBy = consumerWaiting, nil, time.Time{}
+	}
 	next.put(&away)
 	if code := g.change(was, next, now); code != nil {
 		return nil, code
@@ -167,7 +193,7 @@ func (c *consumers) identify(b *beat) (*consumer, *kerr.Error) {
 		return c.rejoin(m, b.id), nil
 	case b.epoch < 0 || b.epoch == m.epoch:
 		return m, nil
-	case b.epoch == m.before && b.owned != nil && !b.owned.leaves(m.assigned):
+	case m.epoch != epochAway && b.epoch == m.before && b.owned != nil && !b.owned.leaves(m.assigned):
 		return m, nil // the answer with the new epoch was lost
 	}
 	return nil, kerr.FencedMemberEpoch
@@ -213,25 +239,26 @@ func (m *consumer) update(b *beat) *consumer {
 	return &next
 }
 
-// renew begins an epoch if the member is new or wants something else than before,
-// or if there are other partitions.
-func (c *consumers) renew(was *consumers, id string, lookup func(topic string) topicSize) {
+// wantsElse tells whether a member is new or wants something else than before.
+func (c *consumers) wantsElse(was *consumers, id string) bool {
 	before, m := was.members[id], c.members[id]
 	for oldID, old := range was.members { // a static one under another id
 		if before == nil && m.instance != "" && old.instance == m.instance && c.members[oldID] == nil {
 			before = old
 		}
 	}
-	if before == nil || before.assignor != m.assignor || !slices.Equal(before.wants(), m.wants()) || was.outdated(lookup) {
-		c.advance(lookup)
-	}
+	return before == nil || before.assignor != m.assignor || !slices.Equal(before.wants(), m.wants())
 }
 
-// change stores what is different, and puts it in place.
+// change stores what is different, and puts it in place. It is refused for want of
+// room if members say more than before; not for what they are given, or nobody
+// could be given what another one leaves.
 func (g *group) change(was, next *consumers, now time.Time) *kerr.Error {
 	grows := next.bytes() - was.bytes()
-	if code := g.mayHold(next.most(), grows); code != nil && grows > 0 {
-		return code
+	if said := next.said() - was.said(); said > 0 {
+		if code := g.mayHold(next.most(), said); code != nil {
+			return code
+		}
 	}
 	if err := g.storeConsumers(was, next); err != nil {
 		g.c.logger.Error("a group was not stored", "group", g.name, "err", err)
@@ -242,10 +269,11 @@ func (g *group) change(was, next *consumers, now time.Time) *kerr.Error {
 	}
 	g.hold(grows)
 	g.consumers = next
-	g.generation = next.epoch // so it only rises, whatever protocol comes next
+	g.generation = next.epoch // so it rises on, should the classic protocol come next
 	for id := range g.heard {
 		if next.members[id] == nil {
 			delete(g.heard, id)
+			delete(g.lookedAt, id)
 		}
 	}
 	g.showConsumers()
@@ -279,6 +307,18 @@ func (g *group) hearConsumer(id string, now time.Time) {
 	}
 	g.heard[id] = now.Add(g.c.consumerSession(g.name))
 	g.wakeBy(now, g.heard[id])
+}
+
+// looked notes with what a member's pattern was matched, which it now has.
+func (g *group) looked(id string, at sight) {
+	if at.pattern == "" {
+		delete(g.lookedAt, id)
+		return
+	}
+	if g.lookedAt == nil {
+		g.lookedAt = map[string]sight{}
+	}
+	g.lookedAt[id] = at
 }
 
 // storeAgain is when it is tried again to take out members who are gone, if that
@@ -364,21 +404,33 @@ func (c *consumers) bytes() (n int64) {
 	return n
 }
 
-// most is the largest of them.
+// said is how much of that they have said.
+func (c *consumers) said() (n int64) {
+	for _, m := range c.members {
+		n += m.said()
+	}
+	return n
+}
+
+// most is the most that one has said.
 func (c *consumers) most() (n int64) {
 	for _, m := range c.members {
-		n = max(n, m.bytes(c.target[m.id]))
+		n = max(n, m.said())
 	}
 	return n
 }
 
 func (m *consumer) bytes(target partitionSet) int64 {
 	const perPartition = 48 // of a map with keys of 20 bytes
-	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern.text)
+	return m.said() + int64(perPartition*(len(m.assigned)+len(m.revoked)+len(target)))
+}
+
+func (m *consumer) said() int64 {
+	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern.text) + bytesPerStep*m.pattern.steps
 	for _, names := range [2][]string{m.names, m.matched} {
 		for _, name := range names {
 			n += 16 + len(name)
 		}
 	}
-	return int64(n + perPartition*(len(m.assigned)+len(m.revoked)+len(target)))
+	return int64(n)
 }

@@ -1,10 +1,12 @@
 package kafka_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +26,8 @@ type beater struct {
 	instance *string
 	topics   []string
 	epoch    int32
-	owned    []int32 // of the first topic
+	owned    []int32       // of the first topic
+	timeout  time.Duration // to give up partitions; default: testRebalance
 }
 
 // consumerSession is the least session of the consumer protocol.
@@ -43,7 +46,7 @@ func (b *beater) reconnect(s *kafka.Server) {
 func (b *beater) request() *kmsg.ConsumerGroupHeartbeatRequest {
 	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	req.Version, req.Group, req.MemberID, req.MemberEpoch, req.InstanceID = 1, "g", b.id, b.epoch, b.instance
-	req.RebalanceTimeoutMillis, req.SubscribedTopicNames = int32(testRebalance.Milliseconds()), b.topics
+	req.RebalanceTimeoutMillis, req.SubscribedTopicNames = int32(cmp.Or(b.timeout, testRebalance).Milliseconds()), b.topics
 	req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	if len(b.owned) > 0 {
 		t := kmsg.NewConsumerGroupHeartbeatRequestTopic()
@@ -544,4 +547,149 @@ func TestConsumersSurvive(t *testing.T) {
 			same(t, "description", describeConsumers(a.client, "g").ErrorCode, kerr.GroupIDNotFound)
 		})
 	}
+}
+
+// A request that could not be stored, or costs more than a member is worth, is
+// refused before anything is done with it.
+func TestConsumerHeartbeatIsBounded(t *testing.T) {
+	s, _ := serveAt(t, newClock(), nil)
+	long := strings.Repeat("x", 1<<15)
+	for what, change := range map[string]func(*kmsg.ConsumerGroupHeartbeatRequest){
+		"member id":   func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.MemberID = long },
+		"instance id": func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.InstanceID = &long },
+		"rack id":     func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.RackID = &long },
+		"names":       func(r *kmsg.ConsumerGroupHeartbeatRequest) { r.SubscribedTopicNames = make([]string, 20_001) },
+		"partitions": func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.MemberEpoch = 1
+			r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{Partitions: make([]int32, 200_001)}}
+		},
+	} {
+		m := newBeater(t, s, "a", "t")
+		req := m.request()
+		change(req)
+		_, err := m.took(req)
+		is(t, what, err, kerr.InvalidRequest)
+	}
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Version, join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.InstanceID = 9, "g", "consumer", 30_000, &long
+	is(t, "instance id of a classic member", kerr.ErrorForCode(ask[*kmsg.JoinGroupResponse](dial(t, s), join).ErrorCode), kerr.InvalidRequest)
+}
+
+// A static member that goes away has given up what it was to give up, and keeps
+// its place for a session, however little time it had for that.
+func TestConsumerAwayWhileRevoking(t *testing.T) {
+	at := newClock()
+	s, _ := serveAt(t, at, nil)
+	a, b := newBeater(t, s, "a", "t"), newBeater(t, s, "b", "t")
+	a.instance, a.timeout = kmsg.StringPtr("one"), 20*time.Second
+	a.must()
+	b.must()
+	is(t, "a is told to revoke", a.ping(), nil)
+	had := a.epoch
+	is(t, "away", a.leave(-2), nil)
+	if given := b.must(); len(given) != 1 {
+		t.Errorf("the other is given %v, want a partition", given)
+	}
+	at.advance(s, a.timeout+time.Second)
+	b.must()
+	equal(t, "members", len(describeConsumers(b.client, "g").Members), 2)
+	a.epoch = had
+	_, err := a.beat()
+	is(t, "a beat from before it went", err, kerr.FencedMemberEpoch)
+
+	a.epoch = 0
+	a.must()
+	b.must()
+	c := newBeater(t, s, "c", "t")
+	c.must()
+	had = a.epoch
+	a.must()
+	if a.epoch == had {
+		t.Fatal("no new epoch")
+	}
+	is(t, "away again", a.leave(-2), nil)
+	a.epoch = had
+	_, err = a.beat()
+	is(t, "a beat from two epochs before", err, kerr.FencedMemberEpoch)
+}
+
+// When there is no room, nobody can say more; who is there stays and is given
+// what others leave.
+func TestConsumersWithoutRoom(t *testing.T) {
+	at := newClock()
+	s, l := serveAt(t, at, func(o *kafka.Options) { o.MaxMemberBytes, o.MaxGroupBytes, o.MaxGroupsBytes = 8<<10, 64<<10, 80<<10 })
+	logtest.Create(t, l, "many", 100)
+	a, b := newBeater(t, s, "a", "many"), newBeater(t, s, "b", "many")
+	a.must()
+	b.must()
+	is(t, "a is told to revoke", a.ping(), nil)
+	a.owned = nil
+	a.must()
+	for i, size := 0, 3000; size > 0; i++ {
+		other := newBeater(t, s, fmt.Sprint("m", i), strings.Repeat("x", size))
+		req := other.request()
+		req.Group = fmt.Sprint("other", i%2)
+		if _, err := other.took(req); err != nil {
+			is(t, "one too many", err, kerr.CoordinatorNotAvailable)
+			size /= 10
+		}
+	}
+	equal(t, "the other is given", len(b.must()), 50)
+	more := b.request()
+	more.SubscribedTopicNames = []string{"many", strings.Repeat("y", 4000)}
+	for range 3 {
+		_, err := b.took(more)
+		is(t, "more names", err, kerr.CoordinatorNotAvailable)
+		at.advance(s, consumerSession/3)
+		a.must()
+	}
+	is(t, "it is there all the same", b.ping(), nil)
+}
+
+// After a restart a member has its time to give up, and no more.
+func TestConsumerRevokesAfterRestart(t *testing.T) {
+	m := newMachine(t)
+	a, b := newBeater(t, m.s, "a", "t"), newBeater(t, m.s, "b", "t")
+	a.timeout = 20 * time.Second
+	a.must()
+	b.must()
+	is(t, "a is told to revoke", a.ping(), nil)
+	m.restart("close")
+	m.at.advance(m.s, a.timeout-time.Second)
+	b.reconnect(m.s)
+	equal(t, "members before", len(describeConsumers(b.client, "g").Members), 2)
+	m.at.advance(m.s, 2*time.Second)
+	if d := describeConsumers(b.client, "g"); len(d.Members) != 1 || d.Members[0].MemberID != "b" {
+		t.Errorf("members %+v, want b: a had %v to give up", d.Members, a.timeout)
+	}
+}
+
+// A member that is heard of first does not decide what the pattern of another
+// stands for.
+func TestPatternAfterRestart(t *testing.T) {
+	m := newMachine(t)
+	a, b := newBeater(t, m.s, "a", "t"), newBeater(t, m.s, "b")
+	a.must()
+	req := b.request()
+	req.SubscribedTopicNames, req.SubscribedTopicRegex = nil, kmsg.StringPtr("[a-z]")
+	if _, err := b.took(req); err != nil {
+		t.Fatal(err)
+	}
+	m.restart("close")
+	logtest.Create(t, m.l, "u", 1)
+	targets := func() (topics []string) {
+		for _, d := range describeConsumers(a.client, "g").Members {
+			for _, t := range d.TargetAssignment.TopicPartitions {
+				topics = append(topics, d.MemberID+" "+t.Topic)
+			}
+		}
+		slices.Sort(topics)
+		return topics
+	}
+	a.reconnect(m.s)
+	b.reconnect(m.s)
+	is(t, "a", a.ping(), nil)
+	equal(t, "targets when a was heard of", targets(), []string{"a t", "b t"})
+	is(t, "b", b.ping(), nil)
+	equal(t, "targets when b was heard of", targets(), []string{"a t", "b t", "b u"})
 }

@@ -162,6 +162,7 @@ func TestPatterns(t *testing.T) {
 		{pattern: "a|b.*", name: "bc", matches: true},
 		{pattern: "a|b", name: "bc"},
 		{pattern: "x{2,1000}", name: "xx", matches: true},
+		{pattern: "\\Qa.b", name: "a.b", matches: true},
 		{pattern: "(", bad: true},
 		{pattern: ")|(", bad: true},
 		{pattern: "((x{100}){100}){100}", bad: true},

@@ -305,9 +305,10 @@ func (g *group) settleLoaded(now time.Time) {
 		if p, err := compilePattern(m.pattern.text); err == nil { // it was taken once
 			m.pattern = p
 		}
-		m.matched = g.c.match(m.pattern, nil)
+		m.matched = g.c.matchedBefore(m, cs.target[id])
 		if m.state == consumerRevoking {
 			m.revokeBy = now.Add(m.rebalanceTimeout)
+			g.wakeBy(now, m.revokeBy)
 		}
 		g.hearConsumer(id, now)
 	}

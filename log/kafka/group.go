@@ -76,6 +76,8 @@ type group struct {
 
 	consumers *consumers           // of the consumer protocol; nil: the group is of the classic one
 	heard     map[string]time.Time // by when each of these has to be heard of
+	lookedAt  map[string]sight     // what their patterns were last held against
+	topicsAt  uint64               // the version of the topics with which the epoch was found to be up to date; 0: none
 
 	timer *time.Timer // nil: not armed
 	wake  time.Time   // when the timer fires
