@@ -47,8 +47,7 @@ type conn struct {
 
 	// The writer's:
 	sasl    saslState
-	out     []byte
-	held    []byte // answers to Produce requests that wait for the next one
+	out     []byte // answers that are held; else its capacity is used again
 	pieces  []piece
 	cursors map[log.TopicPartition]*cursorUse
 	fetches int64 // Fetch requests so far
@@ -378,29 +377,21 @@ const holdBytes = 4 << 10
 // an answer.
 func (c *conn) send(r *request, resp kmsg.Response) error {
 	resp.SetVersion(r.version)
-	if r.begun != nil {
-		c.held = appendAnswer(c.held, r, resp)
-		if len(c.held) < holdBytes {
-			return nil
-		}
-		return c.flush()
+	c.out = appendAnswer(c.out, r, resp)
+	if r.begun != nil && len(c.out) < holdBytes {
+		return nil
 	}
-	b := appendAnswer(c.out[:0], r, resp)
-	c.keep(b)
-	return c.sendBytes(b)
+	return c.flush()
 }
 
 // flush sends the answers that are held. It is called before anything else is
 // sent and before anything is waited for.
 func (c *conn) flush() error {
-	if len(c.held) == 0 {
+	if len(c.out) == 0 {
 		return nil
 	}
-	b := c.held
-	c.held = b[:0]
-	if cap(b) > keepOut {
-		c.held = nil
-	}
+	b := c.out
+	c.keep(b)
 	return c.sendBytes(b)
 }
 
@@ -438,7 +429,7 @@ func (c *conn) sendBytes(b []byte) error {
 
 // keep remembers a buffer for the next answer, unless it is large.
 func (c *conn) keep(b []byte) {
-	c.out = b
+	c.out = b[:0]
 	if cap(b) > keepOut {
 		c.out = nil
 	}
