@@ -141,7 +141,6 @@ func (p *plan) profile(ctx context.Context, addr, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(m.hole.Name())
 	for _, w := range workloads {
 		if strings.Contains(w.name, p.only) {
 			r, err := measure(ctx, &server{name: addr, addr: addr}, w, m, time.Duration(p.seconds*float64(time.Second)))

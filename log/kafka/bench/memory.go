@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +30,8 @@ func newMemory(dir string) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memory{hole: f, b: make([]byte, 1<<20)}, f.Truncate(holeBytes)
+	// Nobody else needs its name, or will have to remove it.
+	return &memory{hole: f, b: make([]byte, 1<<20)}, errors.Join(os.Remove(f.Name()), f.Truncate(holeBytes))
 }
 
 // fill reads until the kernel makes room for what is read rather than take what
