@@ -68,7 +68,8 @@ func (c *coordinator) join(r *request, req *kmsg.JoinGroupRequest) (*kmsg.JoinGr
 	switch {
 	case !validGroup(req.Group):
 		return refuseJoin(req.MemberID, kerr.InvalidGroupID), nil
-	case !storableJoin(req):
+	case !storable(req.MemberID, instance(req.InstanceID), req.ProtocolType),
+		slices.ContainsFunc(req.Protocols, func(p kmsg.JoinGroupRequestProtocol) bool { return !storable(p.Name) }):
 		return refuseJoin(req.MemberID, kerr.InvalidRequest), nil
 	case session < c.opts.MinSessionTimeout || session > c.opts.MaxSessionTimeout:
 		return refuseJoin(req.MemberID, kerr.InvalidSessionTimeout), nil
@@ -107,20 +108,11 @@ func (c *coordinator) join(r *request, req *kmsg.JoinGroupRequest) (*kmsg.JoinGr
 
 // validGroup tells whether a group may have that name: it is stored with two
 // bytes of length.
-func validGroup(name string) bool { return name != "" && len(name) <= math.MaxInt16 }
+func validGroup(name string) bool { return name != "" && storable(name) }
 
 // storable tells whether texts can be stored: with two bytes of length, too.
 func storable(texts ...string) bool {
 	return !slices.ContainsFunc(texts, func(s string) bool { return len(s) > math.MaxInt16 })
-}
-
-func storableJoin(req *kmsg.JoinGroupRequest) bool {
-	for i := range req.Protocols {
-		if !storable(req.Protocols[i].Name) {
-			return false
-		}
-	}
-	return storable(req.MemberID, instance(req.InstanceID), req.ProtocolType)
 }
 
 // instance is the static id of a request; empty: none.

@@ -43,6 +43,9 @@ func (c *coordinator) consumerHeartbeat(r *request, req *kmsg.ConsumerGroupHeart
 	if err := r.group(toRead, req.Group); err != nil {
 		return nil, err
 	}
+	if err := boundConsumerHeartbeat(req); err != nil {
+		return nil, err
+	}
 	for _, name := range req.SubscribedTopicNames {
 		if err := r.topic(toDescribe, name); err != nil {
 			return nil, err
@@ -81,21 +84,28 @@ const (
 	maxOwned = 200_000 // partitions
 )
 
-// checkConsumerHeartbeat tells what is wrong with a request in itself.
-func checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
-	bad := func(text string) error { return problemf(kerr.InvalidRequest, "%s", text) }
-	joins := req.MemberEpoch == epochJoin
+// boundConsumerHeartbeat tells what of a request is too large to be looked at.
+func boundConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
 	owned := 0
 	for i := range req.Topics {
 		owned += len(req.Topics[i].Partitions)
 	}
-	switch {
+	switch names := len(req.SubscribedTopicNames); {
 	case !storable(req.MemberID, instance(req.InstanceID), instance(req.RackID)):
-		return bad("an id is longer than 32767 bytes")
-	case len(req.SubscribedTopicNames) > maxNames:
-		return bad("it subscribes to " + strconv.Itoa(len(req.SubscribedTopicNames)) + " topics, want at most " + strconv.Itoa(maxNames) + ": a pattern stands for any number")
+		return problemf(kerr.InvalidRequest, "an id is longer than 32767 bytes")
+	case names > maxNames:
+		return problemf(kerr.InvalidRequest, "it subscribes to %d topics, want at most %d: a pattern stands for any number", names, maxNames)
 	case owned > maxOwned:
-		return bad("it has " + strconv.Itoa(owned) + " partitions, want at most " + strconv.Itoa(maxOwned))
+		return problemf(kerr.InvalidRequest, "it has %d partitions, want at most %d", owned, maxOwned)
+	}
+	return nil
+}
+
+// checkConsumerHeartbeat tells what is wrong with a request in itself.
+func checkConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
+	bad := func(text string) error { return problemf(kerr.InvalidRequest, "%s", text) }
+	joins := req.MemberEpoch == epochJoin
+	switch {
 	case !validGroup(req.Group):
 		return bad("the group has no name, or one that is too long")
 	case req.MemberID == "" && (req.Version >= 1 || !joins):

@@ -426,10 +426,11 @@ func (m *consumer) bytes(target partitionSet) int64 {
 }
 
 func (m *consumer) said() int64 {
+	const perName = 80 // with its place among the group's topics
 	n := memberBytes + len(m.id) + len(m.instance) + len(m.rack) + len(m.clientID) + len(m.host) + len(m.pattern.text) + bytesPerStep*m.pattern.steps
 	for _, names := range [2][]string{m.names, m.matched} {
 		for _, name := range names {
-			n += 16 + len(name)
+			n += perName + len(name)
 		}
 	}
 	return int64(n)

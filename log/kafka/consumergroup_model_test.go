@@ -243,6 +243,7 @@ func TestConsumersModel(t *testing.T) {
 			if a, b := showStored(loaded), showStored(g); a != b {
 				t.Fatalf("loaded %s\nstored %s", a, b)
 			}
+			loaded.checkConsumers(t)
 		}
 		// In peace: some are gone, and the others go on.
 		for i, m := range clients {
@@ -323,6 +324,9 @@ func BenchmarkQuietBeat(b *testing.B) {
 	cs := newConsumers()
 	for i := range 1000 {
 		cs.put(&consumer{id: fmt.Sprint("m", i), names: []string{"a"}})
+	}
+	for i := range maxNames { // what a neighbour wants is not looked up
+		cs.members["m1"].names = append(cs.members["m1"].names, fmt.Sprint("none", i))
 	}
 	cs.advance(c.topicSize)
 	for id, m := range cs.members {

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gretestream/grete/log"
+	"github.com/gretestream/grete/log/logtest"
 )
 
 // some is a group of members, each with the topics it wants, and the sizes of
@@ -264,5 +265,55 @@ func checkStored(t *testing.T, recs []kafkaRecord, m *consumer, set partitionSet
 	}
 	if got.epoch != 9 || got.targetEpoch != 8 || !maps.Equal(got.target["m"], set) {
 		t.Errorf("epochs %d and %d, target %v", got.epoch, got.targetEpoch, got.target)
+	}
+}
+
+// A pattern is held against topics again when there are others, or when its client
+// may see others; otherwise what was found is what there is.
+func TestPatternIsLookedForOnce(t *testing.T) {
+	l := logtest.Open(t).(*log.Embedded)
+	s, err := Listen(Options{Log: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	logtest.Create(t, l, "a", 1)
+	r := &request{conn: &conn{s: s}}
+	r.conn.who.Store(&identity{})
+	p, err := compilePattern("[a-z]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := s.groups.ensure("g")
+	defer g.mu.Unlock()
+	var last []string
+	look := func() (again bool) {
+		names, at := g.look(r, "m", nil)
+		again = last == nil || &names[0] != &last[0]
+		last = names
+		g.consumers.members["m"].matched = names
+		g.looked("m", at)
+		return again
+	}
+	g.consumers = newConsumers()
+	g.consumers.put(&consumer{id: "m", pattern: p})
+	for _, step := range []struct {
+		what   string
+		change func()
+		again  bool
+		want   []string
+	}{
+		{"the first time", func() {}, true, []string{"a"}},
+		{"nothing is new", func() {}, false, []string{"a"}},
+		{"a topic is new", func() { logtest.Create(t, l, "b", 1) }, true, []string{"a", "b"}},
+		{"nothing is new", func() {}, false, []string{"a", "b"}},
+		{"users are others", func() { state := *s.access.state.Load(); s.access.state.Store(&state) }, true, []string{"a", "b"}},
+		{"it is another client", func() { r.conn.who.Store(&identity{}) }, true, []string{"a", "b"}},
+		{"nothing is new", func() {}, false, []string{"a", "b"}},
+	} {
+		step.change()
+		if again := look(); again != step.again || !slices.Equal(last, step.want) {
+			t.Errorf("%s: looked again %v, found %v, want %v, %v", step.what, again, last, step.again, step.want)
+		}
 	}
 }
