@@ -32,8 +32,8 @@ type Embedded struct {
 	topics   atomic.Pointer[map[string]*topic]
 	topicIDs atomic.Pointer[map[TopicID]*topic] // the same, a moment later
 	topicMu  sync.Mutex
-
-	topicsVersion atomic.Uint64 // counts the replacements
+	// topicsVersion counts how often they were replaced.
+	topicsVersion atomic.Uint64
 	// topicDefaults are configs that hold for topics which do not set them; guarded
 	// by topicMu.
 	topicDefaults map[string]string
