@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/gretestream/grete/log"
 )
 
 // assignors share out partitions among the members of the consumer protocol:
@@ -17,15 +19,25 @@ var assignors = map[string]func(*consumers) map[string]partitionSet{
 // assignorNames begins with the one that is taken if nobody asks for any.
 var assignorNames = []string{"uniform", "range"}
 
-// subscribers are the members who want each topic that there is, in order.
-func (c *consumers) subscribers() map[string][]*consumer {
-	of := map[string][]*consumer{}
-	for _, m := range slices.SortedFunc(maps.Values(c.members), byInstance) {
+// subscribers are all members in order, and which of them, by their place there,
+// want each topic that there is.
+func (c *consumers) subscribers() (members []*consumer, of map[string][]int) {
+	members, of = slices.SortedFunc(maps.Values(c.members), byInstance), map[string][]int{}
+	for i, m := range members {
 		for _, name := range m.wants() {
 			if _, ok := c.topics[name]; ok {
-				of[name] = append(of[name], m)
+				of[name] = append(of[name], i)
 			}
 		}
+	}
+	return members, of
+}
+
+// sharesOf gives each member its own.
+func sharesOf(members []*consumer, shares []partitionSet) map[string]partitionSet {
+	of := make(map[string]partitionSet, len(members))
+	for i, m := range members {
+		of[m.id] = shares[i]
 	}
 	return of
 }
@@ -33,58 +45,73 @@ func (c *consumers) subscribers() map[string][]*consumer {
 // assignUniform gives every member about as many partitions, one more or less
 // where all want the same topics, and leaves partitions where they are as far as
 // that allows.
+//
+// It runs under the lock of the group, and goes through all members of a topic
+// for each partition that is free or must move, so what it compares are numbers
+// in a row: ten thousand partitions and a thousand members take some ten
+// milliseconds (BenchmarkAssignUniform).
 func assignUniform(c *consumers) map[string]partitionSet {
-	if len(c.members) == 0 {
-		return map[string]partitionSet{}
+	members, wanted := c.subscribers()
+	u := &uniform{who: map[log.TopicID][]int{}, shares: make([]partitionSet, len(members)), sizes: make([]int, len(members))}
+	had := map[idPartition]int{}
+	for i, m := range members {
+		u.shares[i] = partitionSet{}
+		for p := range c.target[m.id] {
+			had[p] = i
+		}
 	}
-	u := &uniform{shares: map[string]partitionSet{}, who: map[idPartition][]*consumer{}}
-	for id := range c.members {
-		u.shares[id] = partitionSet{}
-	}
-	for name, members := range c.subscribers() {
+	var all, free []idPartition
+	for name, who := range wanted {
 		t := c.topics[name]
+		u.who[t.id] = who
 		for n := range t.partitions {
-			u.who[idPartition{t.id, n}] = members
+			all = append(all, idPartition{t.id, n})
 		}
 	}
-	had := map[idPartition]string{}
-	for id, set := range c.target {
-		for p := range set {
-			had[p] = id
+	slices.SortFunc(all, compareIDPartitions)
+	for _, p := range all {
+		owner, ok := had[p]
+		if ok {
+			_, ok = slices.BinarySearch(u.who[p.topic], owner)
 		}
-	}
-	var free []idPartition
-	for _, p := range slices.SortedFunc(maps.Keys(u.who), compareIDPartitions) {
-		id := had[p]
-		if slices.ContainsFunc(u.who[p], func(m *consumer) bool { return m.id == id }) {
-			u.shares[id][p] = struct{}{}
+		if ok {
+			u.give(p, owner)
 		} else {
 			free = append(free, p)
 		}
 	}
 	for _, p := range free {
-		u.shares[u.least(p)][p] = struct{}{}
+		u.give(p, u.least(p))
 	}
 	// First down to what all would have if they wanted the same: so nobody gives
 	// more than that, only to be given some by others.
-	u.balance((len(u.who) + len(u.shares) - 1) / len(u.shares))
-	u.balance(0)
-	return u.shares
+	if len(members) > 0 {
+		u.balance((len(all) + len(members) - 1) / len(members))
+		u.balance(0)
+	}
+	return sharesOf(members, u.shares)
 }
 
-// uniform is an assignUniform under way.
+// uniform is an assignUniform under way. Members go by their places.
 type uniform struct {
-	who    map[idPartition][]*consumer // may have a partition
-	shares map[string]partitionSet
+	who    map[log.TopicID][]int // may have partitions of a topic, in order
+	shares []partitionSet
+	sizes  []int // of shares
+}
+
+func (u *uniform) give(p idPartition, to int) {
+	u.shares[to][p] = struct{}{}
+	u.sizes[to]++
 }
 
 // least is the member with the smallest share of those who may have a partition,
 // the first of them.
-func (u *uniform) least(p idPartition) string {
-	best := ""
-	for _, m := range u.who[p] {
-		if best == "" || len(u.shares[m.id]) < len(u.shares[best]) {
-			best = m.id
+func (u *uniform) least(p idPartition) int {
+	who := u.who[p.topic]
+	best := who[0]
+	for _, i := range who[1:] {
+		if u.sizes[i] < u.sizes[best] {
+			best = i
 		}
 	}
 	return best
@@ -94,17 +121,27 @@ func (u *uniform) least(p idPartition) string {
 // less or fewer, as long as there is such a one. Each step lowers the sum of the
 // squares of the shares, so there is an end.
 func (u *uniform) balance(least int) {
+	order := make([]int, len(u.sizes))
+	for i := range order {
+		order[i] = i
+	}
 	for moved := true; moved; {
 		moved = false
-		ids := slices.SortedFunc(maps.Keys(u.shares), func(a, b string) int {
-			return cmp.Or(len(u.shares[b])-len(u.shares[a]), cmp.Compare(a, b))
-		})
-		for _, id := range ids {
-			for _, p := range u.shares[id].sorted() {
-				to := u.least(p)
-				if len(u.shares[id]) > least && len(u.shares[to]) < len(u.shares[id])-1 {
-					delete(u.shares[id], p)
-					u.shares[to][p] = struct{}{}
+		// Nobody falls below who has fewest now: who gives has more than who is given.
+		few := slices.Min(u.sizes)
+		slices.SortFunc(order, func(i, j int) int { return cmp.Or(u.sizes[j]-u.sizes[i], i-j) })
+		for _, i := range order {
+			if u.sizes[i] <= max(least, few+1) {
+				continue
+			}
+			for _, p := range u.shares[i].sorted() {
+				if u.sizes[i] <= max(least, few+1) {
+					break
+				}
+				if to := u.least(p); u.sizes[to] < u.sizes[i]-1 {
+					delete(u.shares[i], p)
+					u.sizes[i]--
+					u.give(p, to)
 					moved = true
 				}
 			}
@@ -115,24 +152,25 @@ func (u *uniform) balance(least int) {
 // assignRange gives the partitions of each topic to the members in rows: so
 // partitions of the same number of topics of the same size go to the same member.
 func assignRange(c *consumers) map[string]partitionSet {
-	shares := map[string]partitionSet{}
-	for id := range c.members {
-		shares[id] = partitionSet{}
+	members, wanted := c.subscribers()
+	shares := make([]partitionSet, len(members))
+	for i := range shares {
+		shares[i] = partitionSet{}
 	}
-	for name, members := range c.subscribers() {
+	for name, who := range wanted {
 		t := c.topics[name]
-		n := int32(len(members))
+		n := int32(len(who))
 		each, more := t.partitions/n, t.partitions%n
 		next := int32(0)
-		for i, m := range members {
+		for i, m := range who {
 			end := next + each
 			if int32(i) < more {
 				end++
 			}
 			for ; next < end; next++ {
-				shares[m.id][idPartition{t.id, next}] = struct{}{}
+				shares[m][idPartition{t.id, next}] = struct{}{}
 			}
 		}
 	}
-	return shares
+	return sharesOf(members, shares)
 }

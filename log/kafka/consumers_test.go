@@ -111,13 +111,15 @@ func TestUniformShares(t *testing.T) {
 					}
 				}
 			}
-			for name, members := range c.subscribers() {
+			members, wanted := c.subscribers()
+			for name, who := range wanted {
 				for n := range c.topics[name].partitions {
 					p := idPartition{c.topics[name].id, n}
 					if !held[p] {
 						t.Fatalf("nobody has %s%d: %s", name, n, show(c))
 					}
-					for _, m := range members {
+					for _, i := range who {
+						m := members[i]
 						for id, share := range c.target {
 							if share.has(p) && len(share) > len(c.target[m.id])+1 {
 								t.Fatalf("%s has %d, %s could have %s%d and has %d: %s", id, len(share), m.id, name, n, len(c.target[m.id]), show(c))
@@ -180,17 +182,22 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// Many partitions among many members.
+// Ten thousand partitions go to one member, then to a thousand; then one more
+// comes, and some of them want half of it only.
 func BenchmarkAssignUniform(b *testing.B) {
-	wants := map[string][]string{}
-	for i := range 100 {
-		wants[fmt.Sprint("m", i)] = []string{"a", "b"}
-	}
+	const members = 1000
+	both, half := []string{"a", "b"}, []string{"b"}
 	for b.Loop() {
-		c := some(map[string]int32{"a": 5000, "b": 5000}, map[string][]string{"m0": wants["m0"]})
+		c := some(map[string]int32{"a": 5000, "b": 5000}, map[string][]string{"m0": both})
 		c.aim()
-		for id, names := range wants {
-			c.put(&consumer{id: id, names: names})
+		for i := range members {
+			c.put(&consumer{id: fmt.Sprint("m", i), names: both})
+		}
+		c.aim()
+		c.put(&consumer{id: "late", names: both})
+		c.aim()
+		for i := range members / 2 {
+			c.put(&consumer{id: fmt.Sprint("m", i), names: half})
 		}
 		c.aim()
 	}
