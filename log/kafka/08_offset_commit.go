@@ -121,6 +121,9 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 		return kerr.UnknownMemberID // the engine's, which commits by itself
 	}
 	g := c.lookup(by.group)
+	if g == nil && by.generation >= 0 && by.consumer {
+		return kerr.GroupIDNotFound
+	}
 	if g == nil && by.generation >= 0 {
 		return kerr.IllegalGeneration
 	}

@@ -153,7 +153,8 @@ func TestOffsetsRefused(t *testing.T) {
 		{"long metadata", func(r *kmsg.OffsetCommitRequest) {
 			r.Topics[0].Partitions[0].Metadata = kmsg.StringPtr(strings.Repeat("m", 4097))
 		}, kerr.OffsetMetadataTooLarge},
-		{"generation of no group", func(r *kmsg.OffsetCommitRequest) { r.Generation, r.MemberID = 1, "who" }, kerr.IllegalGeneration},
+		{"generation of no group", func(r *kmsg.OffsetCommitRequest) { r.Version, r.Generation, r.MemberID = 8, 1, "who" }, kerr.IllegalGeneration},
+		{"epoch of no group", func(r *kmsg.OffsetCommitRequest) { r.Generation, r.MemberID = 1, "who" }, kerr.GroupIDNotFound},
 	} {
 		req := kmsg.NewPtrOffsetCommitRequest()
 		req.Version, req.Group, req.Generation = 9, "g", -1
