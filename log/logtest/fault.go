@@ -3,6 +3,7 @@ package logtest
 import (
 	"fmt"
 	"path"
+	"slices"
 	"syscall"
 )
 
@@ -42,11 +43,11 @@ func (f *Fault) With(err error) *Fault {
 	return f
 }
 
-// Clear takes the fault away.
+// Clear takes the fault away for good.
 func (f *Fault) Clear() {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	f.times = 0
+	f.d.faults = slices.DeleteFunc(f.d.faults, func(o *Fault) bool { return o == f })
 }
 
 // FailSync lets the nth sync (from 1) of the files or directories that match
