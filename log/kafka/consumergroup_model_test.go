@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,10 +18,27 @@ import (
 	"github.com/gretestream/grete/log/logtest"
 )
 
+// modelServer is what clients talk to. It may be another process by and by.
+type modelServer struct {
+	g    *group
+	disk *logtest.Disk
+	full bool // what is stored next is refused
+}
+
+// whileFull does something whose first write finds the disk full. To take a write back
+// needs another one, so the next is not refused.
+func (s *modelServer) whileFull(do func()) {
+	refused := s.disk.FailWrite("*.journal", 1, 0).With(syscall.ENOSPC)
+	defer refused.Clear()
+	s.full = true
+	do()
+	s.full = false
+}
+
 // modelConsumer is a client of the consumer protocol: it works on owned, and gives
 // up what it shall not have before it takes what is new.
 type modelConsumer struct {
-	g            *group
+	s            *modelServer
 	id, instance string
 	names        []string
 	epoch        int32
@@ -45,10 +63,10 @@ func (m *modelConsumer) beat(t *rapid.T, now time.Time, full, lost bool) {
 	if full || m.epoch == epochJoin {
 		b.names, b.owned, b.timeout = m.names, m.owned, 30*time.Second
 	}
-	m.g.mu.Lock()
-	answer, code := m.g.beat(b)
-	m.g.mu.Unlock()
-	if lost {
+	m.s.g.mu.Lock()
+	answer, code := m.s.g.beat(b)
+	m.s.g.mu.Unlock()
+	if lost || m.s.full && code == kerr.CoordinatorNotAvailable {
 		return
 	}
 	switch code {
@@ -77,10 +95,10 @@ func (m *modelConsumer) work() {
 }
 
 func (m *modelConsumer) leave(t *rapid.T, now time.Time, epoch int32) {
-	m.g.mu.Lock()
-	_, code := m.g.beat(&beat{now: now, id: m.id, instance: m.instance, epoch: epoch, timeout: -1})
-	m.g.mu.Unlock()
-	if code != nil && code != kerr.UnknownMemberID && code != kerr.FencedInstanceID && code != kerr.FencedMemberEpoch {
+	m.s.g.mu.Lock()
+	_, code := m.s.g.beat(&beat{now: now, id: m.id, instance: m.instance, epoch: epoch, timeout: -1})
+	m.s.g.mu.Unlock()
+	if code != nil && !(m.s.full && code == kerr.CoordinatorNotAvailable) && code != kerr.UnknownMemberID && code != kerr.FencedInstanceID && code != kerr.FencedMemberEpoch {
 		t.Fatalf("leave of %s: %v", m.id, code)
 	}
 	m.begin()
@@ -130,13 +148,31 @@ func (g *group) checkConsumers(t *rapid.T) {
 }
 
 // Members join, beat, give up and take, leave, vanish and come back in any order,
-// answers are lost and time passes: no partition is ever worked on by two whom the
-// group takes for members; what is stored says what is so; and when they are left
-// in peace all partitions are shared out.
+// answers are lost, time passes, a topic comes, grows and goes, the disk is full for
+// a while, and the server starts again: no partition is ever worked on by two whom
+// the group takes for members; what is stored says what is so; and when they are
+// left in peace all partitions are shared out.
 func TestConsumersModel(t *testing.T) {
-	l := logtest.Open(t, func(o *log.Options) { o.MaintainEvery, o.Sync.Mode = -1, log.SyncNone }).(*log.Embedded)
+	disk := logtest.NewDisk(1)
+	l := logtest.Open(t, func(o *log.Options) { o.FS, o.MaintainEvery, o.Sync.Mode = disk, -1, log.SyncNone }).(*log.Embedded)
 	for name, n := range map[string]int{"a": 3, "b": 1, "c": 5} {
 		logtest.Create(t, l, name, n)
+	}
+	// changeTopic lets topic d come, grow or go.
+	changeTopic := func(t *rapid.T, grow bool) {
+		ctx := context.Background()
+		topic, err := l.Topic(ctx, "d")
+		switch {
+		case err != nil:
+			_, err = l.CreateTopic(ctx, log.TopicSpec{Name: "d", Partitions: 2})
+		case grow:
+			_, err = l.AddPartitions(ctx, "d", topic.Partitions+1)
+		default:
+			err = l.DeleteTopic(ctx, "d")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	groups := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -151,7 +187,7 @@ func TestConsumersModel(t *testing.T) {
 			return c
 		}
 		c := newOne()
-		defer c.close()
+		defer func() { c.close() }()
 		// What other runs have stored need not be read again.
 		tp := log.TopicPartition{Topic: offsetsTopic}
 		if bounds, err := l.Bounds(context.Background(), tp); err != nil {
@@ -160,13 +196,26 @@ func TestConsumersModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		groups++
-		g := c.ensure(fmt.Sprint("g", groups))
-		g.stored = true // one that was not is dropped, and another one made
-		g.mu.Unlock()
+		name := fmt.Sprint("g", groups)
+		ensure := func() *group {
+			g := c.ensure(name)
+			g.stored = true // one that was not is dropped, and another one made
+			g.mu.Unlock()
+			return g
+		}
+		s := &modelServer{g: ensure(), disk: disk}
+		startAgain := func() {
+			c.close()
+			c = newOne()
+			if err := c.load(); err != nil {
+				t.Fatal(err)
+			}
+			s.g = ensure()
+		}
 
 		var clients []*modelConsumer
 		for i := range rapid.IntRange(1, 5).Draw(t, "clients") {
-			m := &modelConsumer{g: g, id: string(rune('p' + i)), names: [][]string{{"a", "c"}, {"a", "b", "c"}, {"c"}}[i%3]}
+			m := &modelConsumer{s: s, id: string(rune('p' + i)), names: [][]string{{"a", "c"}, {"a", "b", "c", "d"}, {"c", "d"}}[i%3]}
 			if i%2 == 1 {
 				m.instance = fmt.Sprint("static", i)
 			}
@@ -174,14 +223,14 @@ func TestConsumersModel(t *testing.T) {
 			clients = append(clients, m)
 		}
 		alone := func() { // nobody works on what another member works on
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.consumers == nil {
+			s.g.mu.Lock()
+			defer s.g.mu.Unlock()
+			if s.g.consumers == nil {
 				return
 			}
 			works := map[idPartition]string{}
 			for _, m := range clients {
-				known := g.consumers.members[m.id]
+				known := s.g.consumers.members[m.id]
 				// Who has not heard of its new epoch may begin what it was told before,
 				// as with Kafka: its commits are refused.
 				if m.gone || known == nil || m.epoch != known.epoch {
@@ -196,12 +245,12 @@ func TestConsumersModel(t *testing.T) {
 			}
 		}
 		check := func() {
-			g.checkConsumers(t)
+			s.g.checkConsumers(t)
 			alone()
 		}
 		pass := func(d time.Duration) {
 			at.Add(d.Milliseconds())
-			g.tick()
+			s.g.tick()
 		}
 		for range rapid.IntRange(10, 300).Draw(t, "steps") {
 			m := clients[rapid.IntRange(0, len(clients)-1).Draw(t, "client")]
@@ -221,7 +270,15 @@ func TestConsumersModel(t *testing.T) {
 			case 5:
 				pass(time.Duration(rapid.IntRange(1, 50_000).Draw(t, "ms")) * time.Millisecond)
 			case 6:
-				m.names = [][]string{{"a", "c"}, {"b"}, {"a", "b", "c"}}[rapid.IntRange(0, 2).Draw(t, "names")]
+				m.names = [][]string{{"a", "c"}, {"b", "d"}, {"a", "b", "c", "d"}}[rapid.IntRange(0, 2).Draw(t, "names")]
+			case 7:
+				changeTopic(t, rapid.Bool().Draw(t, "grows"))
+			case 8:
+				startAgain()
+			case 9:
+				s.whileFull(func() { pass(time.Duration(rapid.IntRange(1, 50_000).Draw(t, "ms")) * time.Millisecond) })
+			case 10:
+				s.whileFull(func() { m.leave(t, now(), epochLeave) })
 			default:
 				if m.gone {
 					continue
@@ -229,7 +286,14 @@ func TestConsumersModel(t *testing.T) {
 				if rapid.Bool().Draw(t, "works") {
 					m.work()
 				}
-				m.beat(t, now(), rapid.Bool().Draw(t, "full"), rapid.IntRange(0, 9).Draw(t, "lost") == 0)
+				beat := func() {
+					m.beat(t, now(), rapid.Bool().Draw(t, "full"), rapid.IntRange(0, 9).Draw(t, "lost") == 0)
+				}
+				if rapid.IntRange(0, 19).Draw(t, "disk is full") == 0 {
+					s.whileFull(beat)
+				} else {
+					beat()
+				}
 			}
 			check()
 		}
@@ -239,8 +303,8 @@ func TestConsumersModel(t *testing.T) {
 		if err := again.load(); err != nil {
 			t.Fatal(err)
 		}
-		if loaded := again.groups[g.name]; g.consumers != nil {
-			if a, b := showStored(loaded), showStored(g); a != b {
+		if loaded := again.groups[s.g.name]; s.g.consumers != nil {
+			if a, b := showStored(loaded), showStored(s.g); a != b {
 				t.Fatalf("loaded %s\nstored %s", a, b)
 			}
 			loaded.checkConsumers(t)
@@ -250,15 +314,15 @@ func TestConsumersModel(t *testing.T) {
 			m.gone = i > 0 && rapid.Bool().Draw(t, "gone")
 		}
 		settled := func() bool {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			if g.consumers == nil {
+			s.g.mu.Lock()
+			defer s.g.mu.Unlock()
+			if s.g.consumers == nil {
 				return false
 			}
 			wanted, worked := map[string]bool{}, 0
 			for _, m := range clients {
 				if m.gone {
-					if g.consumers.members[m.id] != nil {
+					if s.g.consumers.members[m.id] != nil {
 						return false
 					}
 					continue
@@ -266,31 +330,38 @@ func TestConsumersModel(t *testing.T) {
 				for _, name := range m.names {
 					wanted[name] = true
 				}
-				if m.epoch != g.consumers.targetEpoch || !maps.Equal(m.owned, g.consumers.target[m.id]) {
+				if m.epoch != s.g.consumers.targetEpoch || !maps.Equal(m.owned, s.g.consumers.target[m.id]) {
 					return false
 				}
 				worked += len(m.owned)
 			}
 			total := 0
 			for name := range wanted {
-				total += int(g.consumers.topics[name].partitions)
-			}
-			return g.state == groupStable && worked == total
-		}
-		for rounds := 0; !settled(); rounds++ {
-			if rounds > 100 {
-				t.Fatalf("no agreement after %d rounds: %s", rounds, showStored(g))
-			}
-			for _, m := range clients {
-				if !m.gone {
-					m.work()
-					m.beat(t, now(), true, false)
-					check()
+				if topic, err := l.Topic(context.Background(), name); err == nil {
+					total += topic.Partitions
 				}
 			}
-			pass(time.Second)
-			check()
+			return s.g.state == groupStable && worked == total
 		}
+		settle := func() {
+			for rounds := 0; !settled(); rounds++ {
+				if rounds > 100 {
+					t.Fatalf("no agreement after %d rounds: %s", rounds, showStored(s.g))
+				}
+				for _, m := range clients {
+					if !m.gone {
+						m.work()
+						m.beat(t, now(), true, false)
+						check()
+					}
+				}
+				pass(time.Second)
+				check()
+			}
+		}
+		settle()
+		changeTopic(t, rapid.Bool().Draw(t, "grows"))
+		settle()
 	})
 }
 
