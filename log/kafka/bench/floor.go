@@ -226,8 +226,8 @@ func (c *floorConn) prepareFetch(frame []byte) error {
 	return nil
 }
 
-// fill writes the pieces: the same batches each time, together more than caches
-// of a processor hold.
+// fill writes the pieces: the same batches each time, together more than what a
+// core has for a cache of its own.
 func (c *floorConn) fill(most int) (size int, err error) {
 	batch, records := encodeBatch(time.Now(), 100)
 	var piece []byte
