@@ -121,14 +121,13 @@ func (c *coordinator) mayCommit(by *committer) *kerr.Error {
 		return kerr.UnknownMemberID // the engine's, which commits by itself
 	}
 	g := c.lookup(by.group)
-	if g == nil && by.generation >= 0 && by.consumer {
-		return kerr.GroupIDNotFound
-	}
-	if g == nil && by.generation >= 0 {
-		return kerr.IllegalGeneration
-	}
-	if g == nil {
+	switch {
+	case g == nil && by.generation < 0:
 		return nil
+	case g == nil && by.consumer:
+		return kerr.GroupIDNotFound
+	case g == nil:
+		return kerr.IllegalGeneration
 	}
 	defer g.mu.Unlock()
 	if g.state == groupEmpty && by.generation < 0 {
